@@ -1,0 +1,1 @@
+//! Takes jobs over HTTP, keeps them, announces them, and shows how they end.

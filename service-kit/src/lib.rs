@@ -1,0 +1,1 @@
+//! What both services are built on: settings, telemetry, MongoDB access, group commit, shutdown.

@@ -1,0 +1,1 @@
+//! The contract between Hasty's services: ids, events, subjects, streams and the transition function.
