@@ -1,1 +1,31 @@
-//! The contract between Hasty's services: ids, events, subjects, streams and the transition function.
+//! The contract between Hasty's services, and nothing else: ids and names, the events and their
+//! JSON, the subjects, streams and consumers that carry them, and the transition function that
+//! says what an event may change.
+//!
+//! Neither service reads the other's database; what passes between them is defined here.
+
+pub mod connect;
+pub mod envelope;
+pub mod events;
+pub mod ids;
+pub mod json_text;
+pub mod names;
+pub mod payloads;
+pub mod publish;
+pub mod status;
+pub mod streams;
+pub mod subjects;
+pub mod timestamp;
+pub mod trace;
+
+pub use envelope::{DecodeError, Envelope};
+pub use events::{
+    AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent,
+    JobRetrying, JobStarted, Limits,
+};
+pub use ids::{JobId, RunId, WorkerId};
+pub use json_text::JsonText;
+pub use names::{Kind, Priority, Queue};
+pub use status::{Position, Status, transition};
+pub use timestamp::Timestamp;
+pub use trace::TraceContext;

@@ -1,0 +1,60 @@
+//! The subjects that events travel on.
+//!
+//! A subject's tokens are separated by dots; kinds, queues and priorities are single tokens by
+//! their pattern.
+
+use crate::{Priority, Queue};
+
+/// Where a run of this queue and priority is announced.
+#[must_use]
+pub fn created(queue: &Queue, priority: Priority) -> String {
+    format!("job:created.{queue}.{priority}")
+}
+
+/// Where an event of this type (`job:started`, `job:finished`, …) about a job of this queue goes.
+#[must_use]
+pub fn event(event_type: &str, queue: &Queue) -> String {
+    format!("{event_type}.{queue}")
+}
+
+/// Where the wish to cancel a job of this queue goes.
+#[must_use]
+pub fn cancel(queue: &Queue) -> String {
+    format!("job:cancel.{queue}")
+}
+
+/// Core NATS, may be lost: which jobs changed to what, for those who wait on them.
+pub const CHANGED: &str = "job:changed";
+
+/// Core NATS, may be lost: which runs' handlers are to stop at once.
+pub const STOP: &str = "job:stop";
+
+/// All subjects of `JOBS`.
+pub const ALL_CREATED: &str = "job:created.>";
+
+/// All subjects of `JOB_EVENTS`.
+pub const ALL_EVENTS: [&str; 5] =
+    ["job:started.*", "job:retrying.*", "job:finished.*", "job:failed.*", "job:cancelled.*"];
+
+/// All subjects of `JOB_CONTROL`.
+pub const ALL_CANCEL: &str = "job:cancel.*";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_queue_is_one_token(name in "[a-z0-9_-]{1,64}") {
+            let queue: Queue = name.parse().unwrap();
+            for priority in Priority::ALL {
+                let subject = created(&queue, priority);
+                let tokens: Vec<&str> = subject.split('.').collect();
+                prop_assert_eq!(tokens, vec!["job:created", name.as_str(), priority.as_str()]);
+            }
+            prop_assert_eq!(event("job:failed", &queue).split('.').count(), 2);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The JSON of every event is a contract: what is written today is under test to the letter, and
+//! what earlier versions wrote must go on decoding.
+
+use shared_events::{
+    AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent, JobId,
+    JobRetrying, JobStarted, JsonText, Limits, Priority, Status, Timestamp, TraceContext, WorkerId,
+};
+
+const AT: Timestamp = Timestamp::from_millis(1_795_176_000_000);
+
+fn job() -> JobId {
+    "01938a5e-7c00-7000-8000-000000000001".parse().unwrap()
+}
+
+fn trace() -> TraceContext {
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap()
+}
+
+fn worker() -> WorkerId {
+    WorkerId::from("host-7-0000beef".to_owned())
+}
+
+fn summary(outcome: AttemptOutcome, error: Option<JobError>) -> AttemptSummary {
+    let charged = outcome != AttemptOutcome::Released;
+    AttemptSummary { attempt: 1, worker: worker(), started_at: AT, ended_at: AT, outcome, charged, error }
+}
+
+fn ended(outcome: AttemptOutcome) -> JobEnded {
+    JobEnded {
+        job: job(),
+        run: 1,
+        attempt: 1,
+        started_at: Some(AT),
+        ended_at: AT,
+        result: None,
+        error: None,
+        reason: None,
+        attempts: vec![summary(outcome, None)],
+    }
+}
+
+fn created() -> JobCreated {
+    JobCreated {
+        job: job(),
+        run: 1,
+        epoch: 1,
+        kind: "sleep".parse().unwrap(),
+        queue: "default".parse().unwrap(),
+        priority: Priority::Normal,
+        payload: JsonText::from_stored(r#"{"min_s": 1.50, "ü":[1e2]}"#.to_owned()).unwrap(),
+        limits: Limits::default(),
+        cancel_requested: false,
+        created_at: AT,
+    }
+}
+
+fn cancel() -> JobCancel {
+    JobCancel {
+        job: job(),
+        run: 1,
+        kind: "sleep".parse().unwrap(),
+        queue: "default".parse().unwrap(),
+        reason: CancelReason::Requested,
+    }
+}
+
+fn events() -> Vec<JobEvent> {
+    let failure = JobError::new("panic", "index out of bounds");
+    vec![
+        JobEvent::Started(JobStarted { job: job(), run: 1, attempt: 1, worker: worker(), started_at: AT }),
+        JobEvent::Retrying(JobRetrying {
+            job: job(),
+            run: 1,
+            attempt: 1,
+            next_at: AT,
+            attempts: vec![summary(AttemptOutcome::Failed, Some(failure.clone()))],
+        }),
+        JobEvent::Ended(
+            Status::Finished,
+            JobEnded {
+                result: Some(JsonText::from_stored(r#"{"slept_s":1.50}"#.to_owned()).unwrap()),
+                ..ended(AttemptOutcome::Finished)
+            },
+        ),
+        JobEvent::Ended(Status::Failed, JobEnded { error: Some(failure), ..ended(AttemptOutcome::Lost) }),
+        JobEvent::Ended(
+            Status::Cancelled,
+            JobEnded { reason: Some(CancelReason::Timeout), ..ended(AttemptOutcome::Cancelled) },
+        ),
+    ]
+}
+
+fn fixture(name: &str) -> String {
+    let path = format!("{}/tests/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")).trim_end().to_owned()
+}
+
+#[track_caller]
+fn assert_golden(name: &str, bytes: &[u8]) {
+    assert_eq!(String::from_utf8_lossy(bytes), fixture(name), "the JSON of {name} has changed");
+}
+
+#[test]
+fn job_created_is_written_as_ever() {
+    assert_golden("created", &created().encode(AT, Some(trace())).unwrap());
+    let flagged = JobCreated { cancel_requested: true, epoch: 2, ..created() };
+    assert_golden("created_cancel_requested", &flagged.encode(AT, None).unwrap());
+}
+
+#[test]
+fn job_cancel_is_written_as_ever() {
+    assert_golden("cancel", &cancel().encode(AT, Some(trace())).unwrap());
+}
+
+#[test]
+fn job_events_are_written_as_ever() {
+    for event in events() {
+        let name = event.event_type().trim_start_matches("job:").to_owned();
+        assert_golden(&name, &event.encode(AT, Some(trace())).unwrap());
+    }
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    assert_eq!(JobCreated::decode(fixture("created").as_bytes()).unwrap().data, created());
+    assert_eq!(JobCancel::decode(fixture("cancel").as_bytes()).unwrap().data, cancel());
+    for event in events() {
+        let name = event.event_type().trim_start_matches("job:").to_owned();
+        let read = JobEvent::decode(fixture(&name).as_bytes()).unwrap();
+        assert_eq!(read.data, event);
+        assert_eq!(read.traceparent, Some(trace()));
+    }
+}
+
+#[test]
+fn fields_that_a_later_version_adds_are_passed_over() {
+    let later = fixture("started").replace(r#""attempt":1"#, r#""attempt":1,"shard":{"a":[1]}"#);
+    assert!(JobEvent::decode(later.as_bytes()).is_ok());
+}
+
+#[test]
+fn what_is_no_event_is_said_to_be_none() {
+    let unknown = fixture("started").replace("job:started", "job:paused");
+    for bytes in [b"".as_slice(), b"{}", b"\xff\xfe", fixture("cancel").as_bytes(), unknown.as_bytes()] {
+        assert!(JobEvent::decode(bytes).is_err());
+        assert!(JobCreated::decode(bytes).is_err());
+    }
+}
