@@ -1,1 +1,14 @@
-//! What both services are built on: settings, telemetry, MongoDB access, group commit, shutdown.
+//! What both services are built on, and nothing about jobs: settings, logs, MongoDB with its
+//! group commit and clock, and stopping.
+
+pub mod clock;
+pub mod group;
+pub mod mongo;
+pub mod probe;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use clock::Clock;
+pub use group::{GroupCommit, GroupLimits, Weigh};
+pub use mongo::{Mongo, StoreError};

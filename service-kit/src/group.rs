@@ -1,0 +1,286 @@
+//! Group commit: writes that arrive together share one command.
+//!
+//! A group forms while the commands before it are under way; where none is, a lone write goes at
+//! once. Each caller gets its own answer, and one bad member does not hurt the others. The queue
+//! has a limit: over it a caller waits briefly, then is told [`StoreError::Overloaded`].
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::StoreError;
+
+/// About how many bytes a member adds to its group's command.
+pub trait Weigh {
+    /// In bytes; need not be exact.
+    fn weight(&self) -> usize;
+}
+
+/// How large groups grow, and how many are under way at once.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupLimits {
+    /// The most members that may wait.
+    pub waiting: usize,
+    /// The most members of one command.
+    pub members: usize,
+    /// How many commands may be under way at once. More of them mean smaller groups.
+    pub lanes: usize,
+    /// How long a caller waits for a place in the queue.
+    pub patience: Duration,
+    /// How long a command may take before its outcome counts as unknown.
+    pub deadline: Duration,
+}
+
+impl Default for GroupLimits {
+    fn default() -> Self {
+        Self {
+            waiting: 4096,
+            members: 1000,
+            lanes: 2,
+            patience: Duration::from_secs(1),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The most bytes of one command: well under the 16 MB of a BSON document.
+const GROUP_BYTES: usize = 8 << 20;
+
+type Answer<O> = Result<O, StoreError>;
+
+struct Member<I, O> {
+    item: I,
+    answer: oneshot::Sender<Answer<O>>,
+}
+
+/// A queue of writes that are committed in groups.
+#[derive(Debug)]
+pub struct GroupCommit<I, O> {
+    queue: mpsc::Sender<Member<I, O>>,
+    patience: Duration,
+}
+
+impl<I, O> Clone for GroupCommit<I, O> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), patience: self.patience }
+    }
+}
+
+impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
+    /// Starts the lanes; they end when the last clone of the queue is dropped.
+    ///
+    /// `commit` answers for each member, in order. It runs in a task of its own, to its end, also
+    /// where nobody waits any more.
+    pub fn start<F, Fut>(limits: GroupLimits, commit: F) -> Self
+    where
+        F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<Answer<O>>> + Send + 'static,
+    {
+        let (queue, members) = mpsc::channel(limits.waiting);
+        let members = Arc::new(Mutex::new(Forming { members, left_over: None }));
+        let commit = Arc::new(commit);
+        for _ in 0..limits.lanes {
+            tokio::spawn(lane(limits, Arc::clone(&members), Arc::clone(&commit)));
+        }
+        Self { queue, patience: limits.patience }
+    }
+
+    /// Has the item committed with whatever else is waiting.
+    ///
+    /// # Errors
+    /// Those of the commit; [`StoreError::Overloaded`] before anything was written;
+    /// [`StoreError::Unknown`] where the item may or may not have been written.
+    pub async fn submit(&self, item: I) -> Answer<O> {
+        let (answer, answered) = oneshot::channel();
+        match timeout(self.patience, self.queue.send(Member { item, answer })).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(StoreError::Overloaded),
+        }
+        answered.await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    /// Has the items committed together, in as few commands as the limits allow; answers in order.
+    pub async fn submit_all(&self, items: Vec<I>) -> Vec<Answer<O>> {
+        let mut waiting = Vec::with_capacity(items.len());
+        for item in items {
+            let (answer, answered) = oneshot::channel();
+            let sent = timeout(self.patience, self.queue.send(Member { item, answer })).await;
+            waiting.push(matches!(sent, Ok(Ok(()))).then_some(answered));
+        }
+        let mut answers = Vec::with_capacity(waiting.len());
+        for answered in waiting {
+            answers.push(match answered {
+                Some(answered) => answered.await.unwrap_or(Err(StoreError::Unknown)),
+                None => Err(StoreError::Overloaded),
+            });
+        }
+        answers
+    }
+}
+
+/// The group that is forming; a lane holds it until its group is complete.
+struct Forming<I, O> {
+    members: mpsc::Receiver<Member<I, O>>,
+    left_over: Option<Member<I, O>>,
+}
+
+impl<I: Weigh, O> Forming<I, O> {
+    /// The next group: what is waiting, up to the limits; waits for a first member. None at the end.
+    async fn next(&mut self, most: usize) -> Option<Vec<Member<I, O>>> {
+        let first = match self.left_over.take() {
+            Some(member) => member,
+            None => self.members.recv().await?,
+        };
+        let mut bytes = first.item.weight();
+        let mut group = vec![first];
+        while group.len() < most {
+            let Ok(member) = self.members.try_recv() else { break };
+            bytes += member.item.weight();
+            if bytes > GROUP_BYTES {
+                self.left_over = Some(member);
+                break;
+            }
+            group.push(member);
+        }
+        Some(group)
+    }
+}
+
+async fn lane<I, O, F, Fut>(limits: GroupLimits, forming: Arc<Mutex<Forming<I, O>>>, commit: Arc<F>)
+where
+    I: Weigh + Send + 'static,
+    O: Send + 'static,
+    F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Vec<Answer<O>>> + Send + 'static,
+{
+    loop {
+        let Some(group) = forming.lock().await.next(limits.members).await else { return };
+        let (items, callers): (Vec<I>, Vec<_>) =
+            group.into_iter().map(|member| (member.item, member.answer)).unzip();
+        // A driver's future must not be dropped midway, so it has a task of its own.
+        let committing = tokio::spawn(commit(items));
+        let answers = match timeout(limits.deadline, committing).await {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        let mut answers = answers.into_iter();
+        for caller in callers {
+            // A caller that went away needs no answer.
+            let _ = caller.send(answers.next().unwrap_or(Err(StoreError::Unknown)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    impl Weigh for usize {
+        fn weight(&self) -> usize {
+            *self
+        }
+    }
+
+    fn one_lane() -> GroupLimits {
+        GroupLimits { lanes: 1, ..GroupLimits::default() }
+    }
+
+    #[tokio::test]
+    async fn a_lone_item_goes_at_once_and_others_form_a_group_meanwhile() {
+        let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let group = {
+            let (started, go_on, sizes) = (Arc::clone(&started), Arc::clone(&go_on), Arc::clone(&sizes));
+            GroupCommit::start(one_lane(), move |items: Vec<usize>| {
+                let (started, go_on) = (Arc::clone(&started), Arc::clone(&go_on));
+                sizes.lock().unwrap().push(items.len());
+                async move {
+                    started.notify_one();
+                    go_on.notified().await;
+                    items.into_iter().map(Ok).collect()
+                }
+            })
+        };
+        let submit = |item| {
+            let group = group.clone();
+            tokio::spawn(async move { group.submit(item).await })
+        };
+        let first = submit(1);
+        started.notified().await;
+        let others: Vec<_> = (2..7).map(submit).collect();
+        while group.queue.capacity() > 4096 - 5 {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+        started.notified().await;
+        go_on.notify_one();
+        assert_eq!(first.await.unwrap().unwrap(), 1);
+        for (other, item) in others.into_iter().zip(2..) {
+            assert_eq!(other.await.unwrap().unwrap(), item);
+        }
+        assert_eq!(*sizes.lock().unwrap(), [1, 5]);
+    }
+
+    #[tokio::test]
+    async fn one_bad_member_does_not_hurt_the_others() {
+        let group = GroupCommit::start(one_lane(), |items: Vec<usize>| async move {
+            items
+                .into_iter()
+                .map(|item| if item == 2 { Err(StoreError::Overloaded) } else { Ok(item) })
+                .collect()
+        });
+        let answers = group.submit_all(vec![1, 2, 3]).await;
+        assert!(matches!(answers.as_slice(), [Ok(1), Err(_), Ok(3)]));
+    }
+
+    #[tokio::test]
+    async fn a_group_is_not_larger_than_a_command_may_be() {
+        let largest = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&largest);
+        let group = GroupCommit::start(one_lane(), move |items: Vec<usize>| {
+            seen.fetch_max(items.iter().sum(), Ordering::Relaxed);
+            async move { items.into_iter().map(Ok).collect() }
+        });
+        let answers = group.submit_all(vec![GROUP_BYTES / 3; 20]).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert!(largest.load(Ordering::Relaxed) <= GROUP_BYTES);
+    }
+
+    #[tokio::test]
+    async fn over_the_limit_a_caller_waits_briefly_and_is_told() {
+        let limits = GroupLimits { waiting: 1, patience: Duration::from_millis(20), ..one_lane() };
+        let group = GroupCommit::start(limits, |_: Vec<usize>| std::future::pending::<Vec<Answer<()>>>());
+        let waiting: Vec<_> = (0..2)
+            .map(|item| {
+                let group = group.clone();
+                tokio::spawn(async move { group.submit(item).await })
+            })
+            .collect();
+        while group.queue.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let third = loop {
+            // Until the lane has taken the first, the second has no place either.
+            tokio::task::yield_now().await;
+            if group.queue.capacity() == 0 {
+                break group.submit(9).await;
+            }
+        };
+        assert!(matches!(third, Err(StoreError::Overloaded)));
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_end_has_an_unknown_outcome() {
+        let limits = GroupLimits { deadline: Duration::from_millis(20), ..one_lane() };
+        let group = GroupCommit::start(limits, |_: Vec<usize>| std::future::pending::<Vec<Answer<()>>>());
+        assert!(matches!(group.submit(1).await, Err(StoreError::Unknown)));
+    }
+}

@@ -1,0 +1,274 @@
+//! MongoDB: connecting, and the few commands that both services' stores are made of.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use bson::{RawArrayBuf, RawDocumentBuf, doc, rawdoc};
+use mongodb::{
+    Client, Collection, Database,
+    error::{ErrorKind, IndexedWriteError},
+    options::{Acknowledgment, ClientOptions, WriteConcern},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, local_ms};
+
+/// Why the database did not do what was asked. None of these says anything about the request itself.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It said no, or could not be reached: nothing is known to be written.
+    #[error("database did not do it")]
+    Database(#[from] mongodb::error::Error),
+    /// No answer in time: written or not, nobody knows. Read again.
+    #[error("database gave no answer in time")]
+    Unknown,
+    /// Too much is waiting already; nothing was written.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// A stored document is not what this version writes.
+    #[error("stored document is not readable: {0}")]
+    Unreadable(String),
+}
+
+/// How long a single read or write may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A service's own database.
+#[derive(Debug, Clone)]
+pub struct Mongo {
+    database: Database,
+    clock: Clock,
+    last_failure_ms: Arc<AtomicI64>,
+}
+
+/// Whether a write is answered only when it is in the journal of a majority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// `w: majority, j: true`.
+    Journaled,
+    /// `w: 1`: for what may be lost in a crash, since a scan finds it again.
+    InMemory,
+}
+
+impl Durability {
+    fn concern(self) -> WriteConcern {
+        match self {
+            Self::Journaled => WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build(),
+            Self::InMemory => WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(false).build(),
+        }
+    }
+}
+
+/// One statement of an `update` command.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Which documents.
+    pub filter: RawDocumentBuf,
+    /// What to do with them: update operators.
+    pub update: RawDocumentBuf,
+    /// All that match, not just the first.
+    pub multi: bool,
+}
+
+impl Statement {
+    /// Changes the one document that matches.
+    #[must_use]
+    pub const fn one(filter: RawDocumentBuf, update: RawDocumentBuf) -> Self {
+        Self { filter, update, multi: false }
+    }
+
+    /// Changes all documents that match.
+    #[must_use]
+    pub const fn many(filter: RawDocumentBuf, update: RawDocumentBuf) -> Self {
+        Self { filter, update, multi: true }
+    }
+}
+
+/// What became of an `update` command.
+#[derive(Debug, Deserialize)]
+struct UpdateReply {
+    n: i64,
+    #[serde(default, rename = "writeErrors")]
+    write_errors: Vec<IndexedWriteError>,
+    #[serde(default, rename = "writeConcernError")]
+    write_concern_error: Option<mongodb::error::WriteConcernError>,
+}
+
+/// What became of an unordered `insert_many`.
+#[derive(Debug)]
+pub struct Inserted {
+    /// Positions that a unique index refused, with the server's message, which names the index.
+    pub duplicates: Vec<(usize, String)>,
+    /// Positions that were refused for any other reason.
+    pub refused: Vec<(usize, StoreError)>,
+}
+
+impl Mongo {
+    /// Prepares the connection; the server need not be there yet. `app_name` is what its logs show.
+    ///
+    /// # Errors
+    /// Where the URI can not be parsed.
+    pub async fn connect(uri: &str, database: &str, app_name: &str) -> Result<Self, mongodb::error::Error> {
+        let mut options = ClientOptions::parse(uri).await?;
+        options.app_name.get_or_insert_with(|| app_name.to_owned());
+        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
+        options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        options.max_pool_size.get_or_insert(64);
+        options.heartbeat_freq.get_or_insert(Duration::from_secs(5));
+        options.write_concern.get_or_insert_with(|| Durability::Journaled.concern());
+        let database = Client::with_options(options)?.database(database);
+        Ok(Self { database, clock: Clock::default(), last_failure_ms: Arc::new(AtomicI64::new(i64::MIN)) })
+    }
+
+    /// A collection of it.
+    #[must_use]
+    pub fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(name)
+    }
+
+    /// The database's clock.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How long ago the database last failed to answer; none if it never did.
+    #[must_use]
+    pub fn since_failure(&self) -> Option<Duration> {
+        let at = self.last_failure_ms.load(Ordering::Relaxed);
+        (at != i64::MIN).then(|| Duration::from_millis(u64::try_from(local_ms() - at).unwrap_or(0)))
+    }
+
+    /// Runs a driver's future in a task of its own, to its end, since dropping one midway is unsafe;
+    /// waits for it for ten seconds.
+    ///
+    /// # Errors
+    /// Those of the future; [`StoreError::Unknown`] after the deadline.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        operation: impl Future<Output = Result<T, mongodb::error::Error>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(DEADLINE, tokio::spawn(operation)).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(self.failed(error)),
+            Ok(Err(_)) | Err(_) => {
+                self.note_failure();
+                Err(StoreError::Unknown)
+            }
+        }
+    }
+
+    /// Learns the database's clock, and thereby whether it answers at all.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn learn_clock(&self) -> Result<(), StoreError> {
+        let asked = local_ms();
+        let database = self.database.clone();
+        let reply = self.run(async move { database.run_command(doc! { "hello": 1 }).await }).await?;
+        if let Ok(time) = reply.get_datetime("localTime") {
+            self.clock.learn(asked, *time);
+        }
+        Ok(())
+    }
+
+    /// Inserts all documents that can be inserted.
+    ///
+    /// # Errors
+    /// Where the command as a whole failed: nothing is known of any document.
+    pub async fn insert_many<T: Serialize + Send + Sync>(
+        &self,
+        collection: &str,
+        documents: &[T],
+    ) -> Result<Inserted, StoreError> {
+        let inserted = self
+            .database
+            .collection::<T>(collection)
+            .insert_many(documents)
+            .ordered(false)
+            .write_concern(Durability::Journaled.concern())
+            .await;
+        let Err(error) = inserted else {
+            return Ok(Inserted { duplicates: Vec::new(), refused: Vec::new() });
+        };
+        let ErrorKind::InsertMany(many) = error.kind.as_ref() else { return Err(self.failed(error)) };
+        let Some(errors) = many.write_errors.as_ref().filter(|_| many.write_concern_error.is_none()) else {
+            return Err(self.failed(error));
+        };
+        let (mut duplicates, mut refused) = (Vec::new(), Vec::new());
+        for write_error in errors {
+            if write_error.code == DUPLICATE_KEY {
+                duplicates.push((write_error.index, write_error.message.clone()));
+            } else {
+                refused.push((write_error.index, StoreError::Database(error.clone())));
+            }
+        }
+        if !refused.is_empty() {
+            self.note_failure();
+        }
+        Ok(Inserted { duplicates, refused })
+    }
+
+    /// Runs the statements in one `update` command, none depending on another; says how many
+    /// documents matched, all statements together.
+    ///
+    /// # Errors
+    /// Where any statement failed or the command as a whole: read again to learn what was done.
+    pub async fn update(
+        &self,
+        collection: &str,
+        statements: Vec<Statement>,
+        durability: Durability,
+    ) -> Result<u64, StoreError> {
+        let mut updates = RawArrayBuf::new();
+        for statement in statements {
+            updates.push(rawdoc! { "q": statement.filter, "u": statement.update, "multi": statement.multi });
+        }
+        let concern = match durability {
+            Durability::Journaled => rawdoc! { "w": "majority", "j": true },
+            Durability::InMemory => rawdoc! { "w": 1 },
+        };
+        let command =
+            rawdoc! { "update": collection, "updates": updates, "ordered": false, "writeConcern": concern };
+        let reply = self.database.run_raw_command(command).await.map_err(|error| self.failed(error))?;
+        let reply: UpdateReply = bson::deserialize_from_document(reply)
+            .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        if let Some(error) = reply.write_errors.first() {
+            self.note_failure();
+            return Err(StoreError::Unreadable(format!(
+                "update refused with code {}: {}",
+                error.code, error.message
+            )));
+        }
+        if reply.write_concern_error.is_some() {
+            self.note_failure();
+            return Err(StoreError::Unknown);
+        }
+        Ok(u64::try_from(reply.n).unwrap_or(0))
+    }
+
+    fn failed(&self, error: mongodb::error::Error) -> StoreError {
+        self.note_failure();
+        StoreError::Database(error)
+    }
+
+    fn note_failure(&self) {
+        self.last_failure_ms.store(local_ms(), Ordering::Relaxed);
+    }
+}
+
+/// The server's code for a unique index that refuses a write.
+const DUPLICATE_KEY: i32 = 11_000;
+
+/// Whether a unique index refused the write.
+#[must_use]
+pub fn is_duplicate_key(error: &StoreError) -> bool {
+    let StoreError::Database(error) = error else { return false };
+    matches!(error.kind.as_ref(),
+        ErrorKind::Write(mongodb::error::WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY)
+}
