@@ -1,1 +1,197 @@
 //! Claims announced jobs, runs their handlers under a lease, and records how each run ended.
+//!
+//! Somebody following a job reads [`fetch`] (stream to slot), [`ledger`] (the claim), [`attempt`]
+//! (the handler and its outcome), [`relay`] (ledger to broker); [`lease`] and [`due`] heal what is
+//! interrupted on the way.
+
+pub mod attempt;
+pub mod backoff;
+pub mod due;
+pub mod fetch;
+pub mod health;
+pub mod held;
+pub mod kinds;
+pub mod lease;
+pub mod ledger;
+pub mod relay;
+pub mod settings;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::dev::Server;
+use anyhow::Context;
+use service_kit::{Mongo, telemetry::chain};
+use shared_events::{Broker, WorkerId, streams};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use crate::{
+    attempt::Runner,
+    fetch::Fetcher,
+    held::{Held, Stop},
+    kinds::Registry,
+    ledger::Ledger,
+    relay::Relay,
+    settings::Settings,
+};
+
+/// How long outcomes may take to be recorded once everything has been stopped.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A worker, bound to its health address and ready to run.
+pub struct App {
+    fetcher: Fetcher,
+    concurrency: usize,
+    health: Server,
+    address: SocketAddr,
+}
+
+impl App {
+    /// Binds and prepares everything. Neither NATS nor MongoDB need be there yet.
+    ///
+    /// # Errors
+    /// Where an address or URI makes no sense, or the health address is taken.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.health_addr)
+            .with_context(|| format!("could not listen on {} (WORKER_HEALTH_ADDR)", settings.health_addr))?;
+        let address = listener.local_addr()?;
+        let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "job-service")
+            .await
+            .context("could not use JOB_MONGO_URI")?;
+        let broker = Broker::connect(&settings.nats, settings.streams, "job-service").await?;
+        let (held, worker) = (Held::default(), WorkerId::generate());
+        let settings = Arc::new(settings.worker);
+        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease);
+        let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
+        let health = health::serve(listener, ledger.clone(), broker.clone())?;
+        let runner = Runner {
+            registry: Registry::new(settings.faults),
+            ledger,
+            held,
+            relay,
+            settings: Arc::clone(&settings),
+            abandon: CancellationToken::new(),
+        };
+        let concurrency = settings.concurrency;
+        let slots = Arc::new(Semaphore::new(concurrency));
+        let fetcher = Fetcher { broker, runner, slots, tasks: TaskTracker::new() };
+        Ok(Self { fetcher, concurrency, health, address })
+    }
+
+    /// Where the health endpoints listen.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Works until told to stop; then lets the running finish within the grace, gives the rest back,
+    /// and returns.
+    ///
+    /// # Errors
+    /// Where the health endpoints break.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { fetcher, concurrency, health, address } = self;
+        let settings = Arc::clone(&fetcher.runner.settings);
+        let worker = fetcher.runner.ledger.worker().clone();
+        info!(%worker, health = %address, concurrency, queues = ?settings.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
+        let (health_stop, health) = (health.handle(), tokio::spawn(health));
+
+        // The keepers go on until the last outcome is recorded.
+        let keep = CancellationToken::new();
+        let keepers = TaskTracker::new();
+        spawn_keepers(&fetcher, &keepers, &keep);
+
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = fetch_when_ready(&fetcher, &stop) => {}
+        }
+        wind_down(&fetcher, concurrency, settings.shutdown_grace).await;
+        keep.cancel();
+        keepers.close();
+        keepers.wait().await;
+        health_stop.stop(true).await;
+        health.await??;
+        info!(%worker, "worker has stopped");
+        Ok(())
+    }
+}
+
+fn spawn_keepers(fetcher: &Fetcher, keepers: &TaskTracker, stop: &CancellationToken) {
+    let (runner, settings) = (&fetcher.runner, &fetcher.runner.settings);
+    let (broker, token) = (fetcher.broker.clone(), stop.clone());
+    keepers.spawn(async move { broker.keep_streams(&token).await });
+    let (ledger, held, lease, token) =
+        (runner.ledger.clone(), runner.held.clone(), settings.lease, stop.clone());
+    keepers.spawn(async move { lease::keep(&ledger, &held, lease, &token).await });
+    let (relay, every, token) = (runner.relay.clone(), settings.relay_scan, stop.clone());
+    keepers.spawn(async move { relay.scan(every, &token).await });
+    let (ledger, token) = (runner.ledger.clone(), stop.clone());
+    keepers.spawn(async move { keep_clock_and_retention(&ledger, &token).await });
+}
+
+/// Fetches, and looks for due runs, once the database has answered.
+async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
+    let ledger = &fetcher.runner.ledger;
+    while let Err(error) = prepare(ledger).await {
+        warn!(error = chain(&error), "waiting for MongoDB");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    info!("ledger is there; taking jobs");
+    let due_scan = fetcher.runner.settings.due_scan;
+    tokio::join!(fetcher.run(stop), due::scan(fetcher, due_scan, stop));
+}
+
+async fn prepare(ledger: &Ledger) -> Result<(), service_kit::StoreError> {
+    ledger.mongo().learn_clock().await?;
+    ledger.prepare().await
+}
+
+async fn keep_clock_and_retention(ledger: &Ledger, stop: &CancellationToken) {
+    let mut minutes = 0_u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+        }
+        if let Err(error) = ledger.mongo().learn_clock().await {
+            warn!(error = chain(&error), "could not read the database's clock");
+        }
+        minutes += 1;
+        if minutes.is_multiple_of(60) {
+            let now = ledger.mongo().clock().now_ms();
+            let before =
+                bson::DateTime::from_millis(now - service_kit::clock::millis(streams::LEDGER_RETENTION));
+            match ledger.forget_ended_before(before).await {
+                Ok(forgotten) => info!(forgotten, "forgot runs that ended long ago"),
+                Err(error) => warn!(error = chain(&error), "could not forget old runs"),
+            }
+        }
+    }
+}
+
+/// Lets the running finish, then gives the rest back, all under one deadline.
+async fn wind_down(fetcher: &Fetcher, concurrency: usize, grace: Duration) {
+    let (runner, tasks) = (&fetcher.runner, &fetcher.tasks);
+    tasks.close();
+    let running = concurrency - fetcher.slots.available_permits();
+    info!(running, grace_s = grace.as_secs_f64(), "no new jobs; letting the running finish");
+    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+        info!(running = runner.held.all().len(), "giving back what still runs");
+        runner.held.stop_all(Stop::Shutdown);
+        if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
+            error!(left = tasks.len(), "could not give everything back; their leases will end");
+        }
+    }
+    runner.abandon.cancel();
+    if tokio::time::timeout(LAST_WORDS, runner.relay.finish()).await.is_err() {
+        warn!("some outcomes are not announced; another replica's scan will");
+    }
+    if let Err(error) = fetcher.broker.nats().client().flush().await {
+        warn!(%error, "last messages may not have reached NATS");
+    }
+}

@@ -1,1 +1,52 @@
-fn main() {}
+//! The job-service's executable: settings, logs, build, run.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use job_service::{App, settings::Settings};
+use service_kit::{probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+
+/// Runs Hasty's jobs.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Claim and run jobs until told to stop (the default).
+    Serve,
+    /// Ask a running worker whether it is ready; the exit code answers.
+    Healthcheck,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    let settings = match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(wrong) => {
+            eprintln!("job-service: wrong settings:\n{wrong}");
+            return ExitCode::from(EXIT_BAD_SETTINGS);
+        }
+    };
+    let done = match command {
+        Command::Serve => serve(settings).await,
+        Command::Healthcheck => probe::ready(settings.health_addr).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("job-service: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    telemetry::start(&settings.log, settings.log_format);
+    let stop = shutdown::on_signal()?;
+    App::build(settings).await?.run(stop).await
+}

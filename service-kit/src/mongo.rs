@@ -252,6 +252,32 @@ impl Mongo {
         Ok(u64::try_from(reply.n).unwrap_or(0))
     }
 
+    /// Keeps a message that can not be read in the collection `unreadable`, where it can be looked at.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn put_aside(&self, subject: &str, body: &[u8], error: &str) -> Result<(), StoreError> {
+        let body = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: body.to_vec() };
+        let document = doc! { "at": self.clock.now(), "subject": subject, "error": error, "body": body };
+        let unreadable = self.collection::<bson::Document>("unreadable");
+        self.run(async move { unreadable.insert_one(document).await }).await.map(drop)
+    }
+
+    /// Writes a date into the collection `probes`, to learn whether the database takes journaled
+    /// writes; `prober` names who asks.
+    ///
+    /// # Errors
+    /// Where it does not, within two seconds.
+    pub async fn check_writable(&self, prober: &str) -> Result<(), StoreError> {
+        let probes = self.collection::<bson::Document>("probes");
+        let (id, now) = (doc! { "_id": prober }, doc! { "$set": { "at": self.clock.now() } });
+        let write = self.run(async move { probes.update_one(id, now).upsert(true).await });
+        tokio::time::timeout(Duration::from_secs(2), write)
+            .await
+            .unwrap_or(Err(StoreError::Unknown))
+            .map(drop)
+    }
+
     fn failed(&self, error: mongodb::error::Error) -> StoreError {
         self.note_failure();
         StoreError::Database(error)

@@ -48,6 +48,18 @@ impl FromStr for LogFilter {
     }
 }
 
+/// An error with its sources, for one log field: `what was done: why: why`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 /// Starts logging to standard output. Only the first call in a process counts.
 pub fn start(filter: &LogFilter, format: LogFormat) {
     let filter = EnvFilter::builder().parse_lossy(&filter.0);

@@ -89,7 +89,7 @@ fn note(event: &Event, connected: &watch::Sender<u64>) {
         }
         Event::Disconnected => warn!("connection to NATS lost; reconnecting"),
         Event::SlowConsumer(subscription) => {
-            warn!(subscription, "NATS subscription is too slow; messages dropped")
+            warn!(subscription, "NATS subscription is too slow; messages dropped");
         }
         Event::ServerError(error) => warn!(%error, "NATS server reports an error"),
         Event::ClientError(error) => debug!(%error, "NATS client reports an error"),

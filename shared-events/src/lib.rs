@@ -4,6 +4,7 @@
 //!
 //! Neither service reads the other's database; what passes between them is defined here.
 
+pub mod broker;
 pub mod connect;
 pub mod envelope;
 pub mod events;
@@ -18,6 +19,7 @@ pub mod subjects;
 pub mod timestamp;
 pub mod trace;
 
+pub use broker::Broker;
 pub use envelope::{DecodeError, Envelope};
 pub use events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::{
     Context,
-    consumer::{self, AckPolicy, DeliverPolicy},
+    consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, IntoConsumerConfig},
     context::{CreateStreamError, GetStreamErrorKind},
-    stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
+    stream::{self, ConsumerError, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use tracing::{info, warn};
 
@@ -144,6 +144,34 @@ fn warn_where_different(name: &str, found: &stream::Config, wanted: &stream::Con
         && found.num_replicas == wanted.num_replicas;
     if !same {
         warn!(stream = name, ?found, "stream differs from this version's definition; left as it is");
+    }
+}
+
+/// A consumer of `stream`, created where it is missing and never changed.
+///
+/// # Errors
+/// Where the stream is missing too, or NATS is away: try again.
+pub async fn consumer<C: IntoConsumerConfig + FromConsumer + Clone>(
+    jetstream: &Context,
+    stream: &'static str,
+    definition: C,
+) -> Result<consumer::Consumer<C>, ConsumerError> {
+    let name = definition.clone().into_consumer_config().durable_name.unwrap_or_default();
+    let missing = match jetstream.get_consumer_from_stream(name.as_str(), stream).await {
+        Ok(consumer) => return Ok(consumer),
+        Err(error) => error,
+    };
+    let ConsumerErrorKind::JetStream(error) = missing.kind() else { return Err(missing) };
+    if error.error_code() != async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND {
+        return Err(missing);
+    }
+    match jetstream.create_consumer_strict_on_stream(definition, stream).await {
+        Ok(consumer) => {
+            info!(stream, consumer = name, "consumer created");
+            Ok(consumer)
+        }
+        // Another replica was faster.
+        Err(_) => jetstream.get_consumer_from_stream(name.as_str(), stream).await,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The JSON of every event is a contract: what is written today is under test to the letter, and
 //! what earlier versions wrote must go on decoding.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not be set up is to panic")]
+
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent, JobId,
     JobRetrying, JobStarted, JsonText, Limits, Priority, Status, Timestamp, TraceContext, WorkerId,

@@ -1,0 +1,194 @@
+//! One attempt of a run: its handler under a timeout, a stop signal and a catch for panics; then its
+//! outcome into the ledger, and from there to the broker.
+
+use std::{sync::Arc, time::Duration};
+
+use bson::DateTime;
+use service_kit::telemetry::chain;
+use shared_events::{CancelReason, JobError, JsonText, Status};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    backoff,
+    held::{Held, Stop},
+    kinds::{Attempt, Registry, Verdict},
+    ledger::{Ending, Ledger, Recorded, Run},
+    relay::Relay,
+    settings::WorkerSettings,
+};
+
+/// An attempt that ends within this time is told by its end alone.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// How long a stopped handler may take to let go.
+const LET_GO: Duration = Duration::from_secs(1);
+
+/// Runs attempts. Copies share everything.
+#[derive(Clone)]
+pub struct Runner {
+    /// The kinds it can do.
+    pub registry: Registry,
+    /// Where outcomes go.
+    pub ledger: Ledger,
+    /// What it is running.
+    pub held: Held,
+    /// Who announces.
+    pub relay: Relay,
+    /// The settings.
+    pub settings: Arc<WorkerSettings>,
+    /// Cancelled when nothing can be recorded any more: the process is about to exit.
+    pub abandon: CancellationToken,
+}
+
+/// Why an attempt is over.
+enum Over {
+    Said(Result<Verdict, JoinError>),
+    OutOfTime,
+    Stopped(Stop),
+}
+
+impl Runner {
+    /// Runs a claimed run to the end of this attempt. The slot is free again when the outcome is in
+    /// the ledger.
+    pub async fn run(&self, run: Run, slot: OwnedSemaphorePermit) {
+        let (hold, stopped) = self.held.enter(run.id, run.attempt);
+        let started = Instant::now();
+        let over = self.attempt(&run, stopped).await;
+        let now = self.ledger.mongo().clock().now();
+        let ending = match over {
+            Over::Stopped(Stop::Superseded) => {
+                warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "lease lost to another worker; stopped");
+                return;
+            }
+            over => self.ending(&run, over, now),
+        };
+        let recorded = self.record(&run, ending, now).await;
+        drop(hold);
+        drop(slot);
+        if let Some(ended) = recorded {
+            log(&ended, started.elapsed());
+            self.relay.announce_soon(ended);
+        }
+    }
+
+    async fn attempt(&self, run: &Run, mut stopped: oneshot::Receiver<Stop>) -> Over {
+        let stop = CancellationToken::new();
+        let mut handler = match JsonText::from_stored(run.payload.clone()) {
+            Ok(payload) => self.start(run, payload, stop.clone()),
+            Err(error) => {
+                return Over::Said(Ok(Verdict::Fail(JobError::new("bad_payload", error.to_string()))));
+            }
+        };
+        let limit = tokio::time::sleep(Duration::from_secs(run.timeout_s.into()));
+        let moment = tokio::time::sleep(MOMENT);
+        tokio::pin!(limit, moment);
+        let mut told = false;
+        let over = loop {
+            tokio::select! {
+                biased;
+                said = &mut handler => return Over::Said(said),
+                why = &mut stopped => break Over::Stopped(why.unwrap_or(Stop::Shutdown)),
+                () = &mut limit => break Over::OutOfTime,
+                () = &mut moment, if !told => {
+                    told = true;
+                    self.relay.tell_started(run);
+                }
+            }
+        };
+        stop.cancel();
+        handler.abort();
+        // A handler that blocks its thread can not be dropped; its outcome is refused by the fence.
+        let _ = tokio::time::timeout(LET_GO, handler).await;
+        over
+    }
+
+    fn start(&self, run: &Run, payload: JsonText, stop: CancellationToken) -> JoinHandle<Verdict> {
+        debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
+        let attempt = Attempt { run: run.id, number: run.attempt, payload, stop };
+        let (registry, kind) = (self.registry.clone(), run.kind.clone());
+        tokio::spawn(async move { registry.attempt(&kind, attempt).await })
+    }
+
+    fn ending(&self, run: &Run, over: Over, now: DateTime) -> Ending {
+        let error = match over {
+            Over::Said(Ok(Verdict::Done(result))) => match result.map(JsonText::within_limits).transpose() {
+                Ok(result) => return Ending::Finished(result),
+                Err(error) => {
+                    return Ending::Failed(JobError::new("bad_result", format!("the result {error}")));
+                }
+            },
+            Over::Said(Ok(Verdict::Fail(error))) => return Ending::Failed(error),
+            Over::Stopped(Stop::Requested) => return Ending::Cancelled(CancelReason::Requested),
+            Over::OutOfTime => return Ending::Cancelled(CancelReason::Timeout),
+            Over::Stopped(Stop::Shutdown | Stop::Superseded) => return Ending::Released,
+            Over::Said(Ok(Verdict::Retry(error))) => error,
+            Over::Said(Err(error)) => JobError::new("panic", panic_message(error)),
+        };
+        if run.charged >= run.max_attempts {
+            return Ending::Failed(error);
+        }
+        let pause = backoff::pause(self.settings.retry_base, run.charged - 1, WorkerSettings::RETRY_MAX);
+        Ending::Retry(
+            error,
+            DateTime::from_millis(now.timestamp_millis() + service_kit::clock::millis(pause)),
+        )
+    }
+
+    /// Records the outcome, however long the database is away: only a refusal ends that.
+    async fn record(&self, run: &Run, ending: Ending, now: DateTime) -> Option<Run> {
+        let announce_by = self.ledger.mongo().clock().after(self.settings.relay_after);
+        let mut ended = run.ended(ending, now, announce_by);
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.ledger.record(ended.clone()).await {
+                Ok(Recorded::Stored) => return Some(ended),
+                Ok(Recorded::CancelRequested) => {
+                    ended = run.ended(Ending::Cancelled(CancelReason::Requested), now, announce_by);
+                    continue;
+                }
+                Ok(Recorded::Superseded) => {
+                    warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "outcome refused: another attempt owns the run");
+                    return None;
+                }
+                Err(error) => {
+                    warn!(target: "job", { job.id = %run.id.job, run = run.id.run, error = chain(&error) }, "outcome not recorded yet; trying again");
+                }
+            }
+            tokio::select! {
+                () = self.abandon.cancelled() => return None,
+                () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+fn panic_message(error: JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else { return "the handler was dropped".to_owned() };
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+fn trace_id(run: &Run) -> Option<String> {
+    run.trace.map(shared_events::TraceContext::trace_id)
+}
+
+fn log(run: &Run, elapsed: Duration) {
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let error = run.attempts.last().and_then(|attempt| attempt.error.as_ref());
+    let error_code = error.map(|error| error.code.as_str());
+    match run.status {
+        Status::Finished => {
+            debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, elapsed_ms, trace_id = trace_id(run) }, "run finished");
+        }
+        status => {
+            info!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, run.status = %status, error_code, elapsed_ms, trace_id = trace_id(run) }, "attempt ended");
+        }
+    }
+}

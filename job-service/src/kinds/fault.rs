@@ -1,0 +1,56 @@
+//! `fault`: misbehaves as its payload says, so that tests can show what the platform makes of it.
+//! Served only where `WORKER_FAULTS` is set.
+//!
+//! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1}`: what each attempt does after
+//! the pause; the last one stands for all later ones.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+use shared_events::JobError;
+
+use super::{Attempt, Handler, Verdict, done};
+
+pub(super) struct Fault;
+
+#[derive(Debug, Deserialize)]
+struct Payload {
+    attempts: Vec<Act>,
+    #[serde(default)]
+    pause_s: f64,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Act {
+    Done,
+    Retry,
+    Fail,
+    Panic,
+    Abort,
+    Hang,
+}
+
+#[async_trait]
+impl Handler for Fault {
+    async fn attempt(&self, attempt: Attempt) -> Verdict {
+        let payload: Payload = match serde_json::from_str(attempt.payload.as_str()) {
+            Ok(payload) => payload,
+            Err(error) => return Verdict::Fail(JobError::new("bad_payload", error.to_string())),
+        };
+        tokio::time::sleep(Duration::from_secs_f64(payload.pause_s.clamp(0.0, 3600.0))).await;
+        let index = usize::try_from(attempt.number - 1).unwrap_or(usize::MAX);
+        let act = payload.attempts.get(index).or(payload.attempts.last()).copied().unwrap_or(Act::Done);
+        let planned = || JobError::new("planned", format!("attempt {} was to go wrong", attempt.number));
+        match act {
+            Act::Done => done(&json!({ "attempt": attempt.number })),
+            Act::Retry => Verdict::Retry(planned()),
+            Act::Fail => Verdict::Fail(planned()),
+            Act::Panic => panic!("attempt {} was to panic", attempt.number),
+            Act::Abort => std::process::abort(),
+            Act::Hang => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Keeps the leases of what is running, and stops what somebody else owns or nobody wants any more.
+
+use std::time::Duration;
+
+use service_kit::telemetry::chain;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    held::{Held, Stop},
+    ledger::Ledger,
+};
+
+/// Renews every third of a lease, and sooner again where the database did not answer. Only a
+/// refusal stops a handler; a database that does not answer does not.
+pub async fn keep(ledger: &Ledger, held: &Held, lease: Duration, stop: &CancellationToken) {
+    let third = lease / 3;
+    let mut pause = third;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let running = held.all();
+        pause = third;
+        if running.is_empty() {
+            continue;
+        }
+        let count = running.len();
+        match ledger.renew(running).await {
+            Ok(renewal) => {
+                debug!(count, refused = renewal.superseded.len(), "leases renewed");
+                renewal.superseded.iter().for_each(|run| held.stop(run, Stop::Superseded));
+                renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
+            }
+            Err(error) => {
+                warn!(count, error = chain(&error), "leases not renewed; trying again");
+                pause = (lease / 10).min(Duration::from_secs(1));
+            }
+        }
+    }
+}

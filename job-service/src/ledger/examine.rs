@@ -1,0 +1,110 @@
+//! What a worker does about a run that the ledger knows already: one pure decision for announcements
+//! that come again and for what a scan finds.
+
+use bson::DateTime;
+use shared_events::{Status, WorkerId};
+
+use super::Run;
+
+/// What to do about a known run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Claim it: its retry is due, or its lease has ended.
+    Claim,
+    /// It is this worker's own claim, whose answer was lost: run it.
+    Resume,
+    /// Its lease has ended and it may not be tried again, or is to be cancelled: end it.
+    GiveUp,
+    /// Nothing: somebody runs it, or its time has not come. The ledger knows when.
+    Leave,
+    /// It has ended: tell so again.
+    Republish,
+}
+
+/// Decides what to do about `run`.
+///
+/// `runs_here` says whether this worker, `me`, is running it; `may_take_over` is false for a while
+/// after the database was away, when leases may have ended only because nobody could renew them.
+#[must_use]
+pub fn examine(run: &Run, now: DateTime, me: &WorkerId, runs_here: bool, may_take_over: bool) -> Found {
+    match run.status {
+        Status::Finished | Status::Failed | Status::Cancelled => Found::Republish,
+        Status::Queued if run.next_at.is_some_and(|next_at| next_at > now) => Found::Leave,
+        Status::Queued if run.cancel_requested.is_some() => Found::GiveUp,
+        Status::Queued => Found::Claim,
+        Status::Running if runs_here => Found::Leave,
+        Status::Running if run.lease_until.is_some_and(|until| until > now) => {
+            if run.worker.as_ref() == Some(me) { Found::Resume } else { Found::Leave }
+        }
+        Status::Running if !may_take_over => Found::Leave,
+        Status::Running if run.cancel_requested.is_some() || run.charged >= run.max_attempts => Found::GiveUp,
+        Status::Running => Found::Claim,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_events::JobError;
+
+    use super::{
+        super::run::{
+            Ending,
+            tests::{LEASE, at, running, worker},
+        },
+        *,
+    };
+
+    fn look(run: &Run, seconds: i64) -> Found {
+        examine(run, at(seconds), &worker("two"), false, true)
+    }
+
+    #[test]
+    fn a_live_lease_is_left_alone_and_an_ended_one_taken_over() {
+        assert_eq!(look(&running(), 29), Found::Leave);
+        assert_eq!(look(&running(), 30), Found::Claim);
+    }
+
+    #[test]
+    fn nobody_takes_over_right_after_the_database_was_away() {
+        assert_eq!(examine(&running(), at(31), &worker("two"), false, false), Found::Leave);
+    }
+
+    #[test]
+    fn what_runs_here_is_not_taken_from_oneself() {
+        assert_eq!(examine(&running(), at(31), &worker("one"), true, true), Found::Leave);
+    }
+
+    #[test]
+    fn a_claim_whose_answer_was_lost_is_resumed() {
+        assert_eq!(examine(&running(), at(1), &worker("one"), false, true), Found::Resume);
+    }
+
+    #[test]
+    fn attempts_that_are_used_up_end_the_run() {
+        let second = running().claimed(&worker("three"), at(31), LEASE);
+        assert_eq!(second.charged, second.max_attempts);
+        assert_eq!(look(&second, 100), Found::GiveUp);
+        let failed = second.given_up(at(100));
+        assert_eq!((failed.status, failed.error.unwrap().code.as_str()), (Status::Failed, "lease_lost"));
+    }
+
+    #[test]
+    fn a_retry_waits_for_its_time() {
+        let waiting = running().ended(Ending::Retry(JobError::new("planned", ""), at(10)), at(1), at(6));
+        assert_eq!(look(&waiting, 9), Found::Leave);
+        assert_eq!(look(&waiting, 10), Found::Claim);
+    }
+
+    #[test]
+    fn a_cancel_that_the_dead_worker_did_not_see_ends_the_run() {
+        let flagged = Run { cancel_requested: Some(true), ..running() };
+        assert_eq!(look(&flagged, 31), Found::GiveUp);
+        assert_eq!(flagged.given_up(at(31)).status, Status::Cancelled);
+    }
+
+    #[test]
+    fn an_end_is_told_again() {
+        let ended = running().ended(Ending::Finished(None), at(1), at(6));
+        assert_eq!(look(&ended, 100), Found::Republish);
+    }
+}

@@ -1,0 +1,9 @@
+//! The ledger: one document a run, sole judge of how a run ended.
+
+mod examine;
+mod run;
+mod store;
+
+pub use examine::{Found, examine};
+pub use run::{Duty, Ending, Run};
+pub use store::{Announced, Claimed, Ledger, Recorded, Renewal};

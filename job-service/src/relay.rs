@@ -1,0 +1,134 @@
+//! Announces what the ledger says: at once when a run has ended, and by a scan for what a crash or
+//! an absent broker left behind. Both ways lead through [`Relay::announce`].
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use service_kit::telemetry::chain;
+use shared_events::{Broker, Timestamp, subjects};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::ledger::{Ledger, Run};
+
+/// How many announcements may be under way outside the scan; what comes on top is left to the scan.
+const DIRECT: usize = 4096;
+
+/// How many runs a scan takes at a time.
+const SCAN: usize = 500;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Relay {
+    ledger: Ledger,
+    broker: Broker,
+    direct: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// How long an announcement may take before the scan makes it.
+    patience: Duration,
+}
+
+impl Relay {
+    /// Prepares the relay.
+    #[must_use]
+    pub fn new(ledger: Ledger, broker: Broker, patience: Duration) -> Self {
+        Self { ledger, broker, direct: Arc::new(Semaphore::new(DIRECT)), tasks: TaskTracker::new(), patience }
+    }
+
+    /// Announces in the background. What does not work out is left to the scan.
+    pub fn announce_soon(&self, run: Run) {
+        let Ok(permit) = Arc::clone(&self.direct).try_acquire_owned() else { return };
+        let relay = self.clone();
+        self.tasks.spawn(async move {
+            relay.announce(&run).await;
+            drop(permit);
+        });
+    }
+
+    /// Tells that an attempt goes on, in the background; there is no outbox mark for that.
+    pub fn tell_started(&self, run: &Run) {
+        self.announce_soon(Run { duty: None, ..run.clone() });
+    }
+
+    /// Waits for what is being announced in the background.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Looks for what was not announced, until told to stop.
+    pub async fn scan(&self, every: Duration, stop: &CancellationToken) {
+        let mut connects = self.broker.nats().connects();
+        loop {
+            // An absent broker takes nothing, and what is due stays due.
+            let more = self.broker.nats().is_connected() && self.scan_once().await;
+            if more {
+                continue;
+            }
+            let pause = every.mul_f64(rand::random_range(0.75..1.25));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+                _ = connects.changed() => {}
+            }
+        }
+    }
+
+    /// Whether there may be more.
+    async fn scan_once(&self) -> bool {
+        let again_at = self.ledger.mongo().clock().after(self.patience);
+        match self.ledger.take_unannounced(SCAN, again_at).await {
+            Ok(runs) => {
+                let full = runs.len() == SCAN;
+                let announcing = runs.into_iter().map(|run| {
+                    let relay = self.clone();
+                    async move { relay.announce(&run).await }
+                });
+                let stored = join_all(announcing).await;
+                let (found, stored) = (stored.len(), stored.into_iter().filter(|stored| *stored).count());
+                if found > 0 {
+                    debug!(found, stored, "announced what was left behind");
+                }
+                full && stored > 0
+            }
+            Err(error) => {
+                warn!(error = chain(&error), "could not look for unannounced runs");
+                false
+            }
+        }
+    }
+
+    /// Publishes the run's latest news and takes its outbox mark off; whether the broker has it.
+    async fn announce(&self, run: &Run) -> bool {
+        if !self.publish(run).await {
+            return false;
+        }
+        if run.duty.is_some()
+            && let Err(error) = self.ledger.announced(run).await
+        {
+            debug!(run.id = %run.id, error = chain(&error), "outbox mark stays; will be told again");
+        }
+        true
+    }
+
+    async fn publish(&self, run: &Run) -> bool {
+        let Some(event) = run.announcement() else { return false };
+        let now = Timestamp::from_millis(self.ledger.mongo().clock().now_ms());
+        let body = match event.encode(now, run.trace) {
+            Ok(body) => body,
+            Err(error) => {
+                warn!(run.id = %run.id, %error, "run has no event");
+                return false;
+            }
+        };
+        let subject = subjects::event(event.event_type(), &run.queue);
+        match self.broker.publish(subject, None, body).await {
+            Ok(_) => true,
+            Err(error) => {
+                debug!(run.id = %run.id, %error, "not announced; left to the scan");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The job-service's settings, from environment variables.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+use service_kit::{
+    settings::{BadSettings, Check, from_env},
+    telemetry::{LogFilter, LogFormat},
+};
+use shared_events::{Queue, connect::NatsSettings, streams::StreamSettings};
+
+/// All settings of a worker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The ledger's database.
+    pub mongo_uri: String,
+    /// Its name.
+    pub mongo_database: String,
+    /// The broker.
+    pub nats: NatsSettings,
+    /// What streams are created with, where they are missing.
+    pub streams: StreamSettings,
+    /// Where the health endpoints listen.
+    pub health_addr: SocketAddr,
+    /// How runs are taken and kept.
+    pub worker: WorkerSettings,
+    /// Which lines to log.
+    pub log: LogFilter,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// How a worker takes and keeps runs.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// How many attempts run at once.
+    pub concurrency: usize,
+    /// Which queues it serves.
+    pub queues: Vec<Queue>,
+    /// How long a claim holds unless it is renewed.
+    pub lease: Duration,
+    /// How long running attempts may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// How often the ledger is looked through for retries that are due and leases that ended.
+    pub due_scan: Duration,
+    /// How often the ledger is looked through for outcomes that were not announced.
+    pub relay_scan: Duration,
+    /// How long the direct path may take to announce an outcome before the scan does.
+    pub relay_after: Duration,
+    /// The pause before the second attempt; doubles with each.
+    pub retry_base: Duration,
+    /// Whether the `fault` kind is served, for tests.
+    pub faults: bool,
+}
+
+impl WorkerSettings {
+    /// The longest pause between attempts.
+    pub const RETRY_MAX: Duration = Duration::from_secs(600);
+}
+
+#[derive(Debug, Deserialize)]
+struct Raw {
+    job_mongo_uri: Option<String>,
+    job_mongo_database: Option<String>,
+    nats_url: Option<String>,
+    nats_user: Option<String>,
+    nats_password: Option<String>,
+    nats_replicas: Option<String>,
+    nats_jobs_max_mib: Option<String>,
+    nats_events_max_mib: Option<String>,
+    worker_health_addr: Option<String>,
+    worker_concurrency: Option<String>,
+    worker_queues: Option<String>,
+    worker_faults: Option<String>,
+    lease_s: Option<String>,
+    shutdown_grace_s: Option<String>,
+    due_scan_s: Option<String>,
+    relay_scan_s: Option<String>,
+    relay_after_s: Option<String>,
+    retry_base_s: Option<String>,
+    log: Option<String>,
+    log_format: Option<String>,
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Every variable that is wrong.
+    pub fn from_env() -> Result<Self, BadSettings> {
+        Self::parse(from_env()?)
+    }
+
+    fn parse(raw: Raw) -> Result<Self, BadSettings> {
+        let mut check = Check::new();
+        let streams = StreamSettings::default();
+        let mib = |bytes: i64| bytes >> 20;
+        let settings = Self {
+            mongo_uri: check.value(
+                "JOB_MONGO_URI",
+                raw.job_mongo_uri,
+                "mongodb://127.0.0.1:27018".to_owned(),
+            ),
+            mongo_database: check.value(
+                "JOB_MONGO_DATABASE",
+                raw.job_mongo_database,
+                "hasty_jobs".to_owned(),
+            ),
+            nats: NatsSettings {
+                url: check.value("NATS_URL", raw.nats_url, "nats://127.0.0.1:4222".to_owned()),
+                user: check.optional("NATS_USER", raw.nats_user),
+                password: check.optional("NATS_PASSWORD", raw.nats_password),
+            },
+            streams: StreamSettings {
+                replicas: check.number("NATS_REPLICAS", raw.nats_replicas, streams.replicas, 1..=5),
+                jobs_max_bytes: check.number(
+                    "NATS_JOBS_MAX_MIB",
+                    raw.nats_jobs_max_mib,
+                    mib(streams.jobs_max_bytes),
+                    1..=1 << 30,
+                ) << 20,
+                events_max_bytes: check.number(
+                    "NATS_EVENTS_MAX_MIB",
+                    raw.nats_events_max_mib,
+                    mib(streams.events_max_bytes),
+                    1..=1 << 30,
+                ) << 20,
+            },
+            health_addr: check.value(
+                "WORKER_HEALTH_ADDR",
+                raw.worker_health_addr,
+                SocketAddr::from(([127, 0, 0, 1], 8001)),
+            ),
+            worker: WorkerSettings {
+                concurrency: check.number("WORKER_CONCURRENCY", raw.worker_concurrency, 100, 1..=100_000),
+                queues: check.list("WORKER_QUEUES", raw.worker_queues, Queue::default()),
+                lease: check.seconds("LEASE_S", raw.lease_s, 30.0, 0.5..=3600.0),
+                shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),
+                due_scan: check.seconds("DUE_SCAN_S", raw.due_scan_s, 1.0, 0.05..=60.0),
+                relay_scan: check.seconds("RELAY_SCAN_S", raw.relay_scan_s, 1.0, 0.05..=60.0),
+                relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
+                retry_base: check.seconds("RETRY_BASE_S", raw.retry_base_s, 1.0, 0.001..=600.0),
+                faults: check.value("WORKER_FAULTS", raw.worker_faults, false),
+            },
+            log: check.value("LOG", raw.log, LogFilter::default()),
+            log_format: check.value("LOG_FORMAT", raw.log_format, LogFormat::default()),
+        };
+        check.finish(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Settings, BadSettings> {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::parse(envy::from_iter(owned).unwrap())
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.worker.concurrency, 100);
+        assert_eq!(settings.worker.lease, Duration::from_secs(30));
+        assert_eq!(settings.worker.shutdown_grace, Duration::from_secs(20));
+        assert_eq!(settings.worker.queues, [Queue::default()]);
+        assert!(!settings.worker.faults);
+        assert!(settings.health_addr.ip().is_loopback());
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named() {
+        let wrong =
+            parse(&[("WORKER_QUEUES", "ok,Not OK"), ("LEASE_S", "0"), ("WORKER_CONCURRENCY", "many")]);
+        let told = wrong.unwrap_err().to_string();
+        for name in ["WORKER_QUEUES", "LEASE_S", "WORKER_CONCURRENCY"] {
+            assert!(told.contains(name), "{told}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A service's hold on the broker: connects, publishes, and sees to it that the streams are there,
+//! also after somebody deleted them or the store was lost.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    connect::{ConnectError, Nats, NatsSettings},
+    publish::{PublishError, Publisher, Stored},
+    streams::{self, StreamSettings},
+};
+
+/// How often the streams are looked at when nothing hints that one is missing.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    nats: Nats,
+    publisher: Publisher,
+    streams: StreamSettings,
+    missing: Arc<Notify>,
+    ensured: Arc<watch::Sender<u64>>,
+}
+
+impl Broker {
+    /// Starts connecting. `name` is what the server's monitoring shows.
+    ///
+    /// # Errors
+    /// [`ConnectError`] for addresses that can not be parsed; an absent server is no error.
+    pub async fn connect(
+        settings: &NatsSettings,
+        streams: StreamSettings,
+        name: &str,
+    ) -> Result<Self, ConnectError> {
+        let nats = Nats::connect(settings, name).await?;
+        let publisher = Publisher::new(nats.client().clone());
+        let ensured = Arc::new(watch::Sender::new(0));
+        Ok(Self { nats, publisher, streams, missing: Arc::default(), ensured })
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn nats(&self) -> &Nats {
+        &self.nats
+    }
+
+    /// JetStream's API.
+    #[must_use]
+    pub const fn jetstream(&self) -> &jetstream::Context {
+        self.publisher.jetstream()
+    }
+
+    /// Changes each time that all streams were seen to be there.
+    #[must_use]
+    pub fn ensured(&self) -> watch::Receiver<u64> {
+        self.ensured.subscribe()
+    }
+
+    /// Publishes and waits for the PubAck.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; while there is no connection, at once.
+    pub async fn publish(
+        &self,
+        subject: String,
+        message_id: Option<&str>,
+        body: Bytes,
+    ) -> Result<Stored, PublishError> {
+        if !self.nats.is_connected() {
+            return Err(PublishError::NoAnswer("not connected".to_owned()));
+        }
+        let stored = self.publisher.publish(subject, message_id, body).await;
+        if matches!(stored, Err(PublishError::StreamMissing)) {
+            self.suspect_missing();
+        }
+        stored
+    }
+
+    /// Publishes on core NATS: whoever listens gets it, and it may be lost.
+    pub async fn tell(&self, subject: &'static str, body: Bytes) {
+        if self.nats.is_connected()
+            && let Err(error) = self.nats.client().publish(subject, body).await
+        {
+            debug!(%error, subject, "could not tell");
+        }
+    }
+
+    /// Has the streams looked at soon: one seems to be missing.
+    pub fn suspect_missing(&self) {
+        self.missing.notify_one();
+    }
+
+    /// Creates missing streams: after every connect, when one is missed, and now and then.
+    pub async fn keep_streams(&self, stop: &CancellationToken) {
+        let mut connects = self.nats.connects();
+        loop {
+            if self.nats.is_connected() {
+                match streams::ensure(self.jetstream(), &self.streams).await {
+                    Ok(()) => self.ensured.send_modify(|count| *count += 1),
+                    Err(error) => {
+                        warn!(?error, "streams are not all there");
+                    }
+                }
+            }
+            // At random within half a second, so that replicas do not all ask at the same instant.
+            let jitter = Duration::from_millis(rand::random_range(50..500));
+            let hint = async {
+                tokio::select! {
+                    _ = connects.changed() => {}
+                    () = self.missing.notified() => tokio::time::sleep(jitter).await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tokio::time::timeout(LOOK_EVERY, hint) => {}
+            }
+        }
+    }
+}
