@@ -1,1 +1,165 @@
 //! Takes jobs over HTTP, keeps them, announces them, and shows how they end.
+//!
+//! Somebody following a job reads [`jobs`] (request to insert), [`relay`] (outbox to broker), and
+//! [`events`] (broker to status).
+
+pub mod backlog;
+pub mod changed;
+pub mod events;
+pub mod http;
+pub mod jobs;
+pub mod noting;
+pub mod problem;
+pub mod relay;
+pub mod settings;
+pub mod waiters;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::dev::Server;
+use anyhow::Context;
+use service_kit::{Mongo, telemetry::chain};
+use shared_events::Broker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    backlog::Backlog,
+    changed::Changed,
+    events::Events,
+    http::Services,
+    jobs::{Creator, Jobs},
+    noting::Noting,
+    relay::Relay,
+    settings::{JobSettings, Settings},
+    waiters::Waiters,
+};
+
+/// A replica, bound to its address and ready to run.
+pub struct App {
+    server: Server,
+    address: SocketAddr,
+    jobs: Jobs,
+    broker: Broker,
+    relay: Relay,
+    noting: Arc<Noting>,
+    changed: Changed,
+    settings: JobSettings,
+    grace: Duration,
+}
+
+impl App {
+    /// Binds and prepares everything. Neither NATS nor MongoDB need be there yet.
+    ///
+    /// # Errors
+    /// Where an address or URI makes no sense, or the address is taken.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.addr)
+            .with_context(|| format!("could not listen on {} (API_ADDR)", settings.addr))?;
+        let address = listener.local_addr()?;
+        let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "api-service")
+            .await
+            .context("could not use API_MONGO_URI")?;
+        let broker = Broker::connect(&settings.nats, settings.streams, "api-service").await?;
+        let (jobs, waiters, noting) = (Jobs::new(mongo), Waiters::default(), Arc::new(Noting::default()));
+        let (limits, grace) = (settings.jobs, settings.shutdown_grace);
+        let backlog = Backlog::new(limits.outbox_max);
+        let relay =
+            Relay::new(jobs.clone(), broker.clone(), Arc::clone(&noting), backlog, limits.relay_after);
+        let creator = Creator::new(jobs.clone(), relay.clone(), limits.rerun_window, limits.relay_after);
+        let changed = Changed::new(broker.clone(), waiters.clone(), Arc::clone(&noting));
+        let services = Services { creator, jobs: jobs.clone(), broker: broker.clone(), waiters };
+        let server = http::serve(listener, services, grace)?;
+        Ok(Self { server, address, jobs, broker, relay, noting, changed, settings: limits, grace })
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until told to stop; then lets requests under way finish and announces what it can
+    /// within the grace.
+    ///
+    /// # Errors
+    /// Where the server breaks.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        info!(address = %self.address, "api-service starts");
+        warn!("there is no authentication yet: whoever reaches this address can create and read jobs");
+        let (keep, keepers) = (CancellationToken::new(), TaskTracker::new());
+        self.spawn_keepers(&keepers, &keep);
+        let handle = self.server.handle();
+        let server = tokio::spawn(self.server);
+        stop.cancelled().await;
+
+        info!(grace_s = self.grace.as_secs_f64(), "no new connections; letting requests under way finish");
+        let flush = async {
+            handle.stop(true).await;
+            self.relay.finish().await;
+            keep.cancel();
+            keepers.close();
+            keepers.wait().await;
+        };
+        if tokio::time::timeout(self.grace + Duration::from_secs(1), flush).await.is_err() {
+            warn!("grace is over; what was not announced is left to other replicas' scans");
+        }
+        server.abort();
+        if let Err(error) = self.broker.nats().client().flush().await {
+            warn!(%error, "last messages may not have reached NATS");
+        }
+        info!("api-service has stopped");
+        Ok(())
+    }
+
+    fn spawn_keepers(&self, keepers: &TaskTracker, stop: &CancellationToken) {
+        let (broker, token) = (self.broker.clone(), stop.clone());
+        keepers.spawn(async move { broker.keep_streams(&token).await });
+        let (relay, every, token) = (self.relay.clone(), self.settings.relay_scan, stop.clone());
+        keepers.spawn(async move { relay.scan(every, &token).await });
+        let (noting, jobs, token) = (Arc::clone(&self.noting), self.jobs.clone(), stop.clone());
+        let silent_after = self.settings.silent_after;
+        keepers.spawn(async move { noting.run(&jobs, silent_after, &token).await });
+        let (changed, token) = (self.changed.clone(), stop.clone());
+        keepers.spawn(async move { changed.hear(&token).await });
+        let events =
+            Events { broker: self.broker.clone(), jobs: self.jobs.clone(), changed: self.changed.clone() };
+        let token = stop.clone();
+        keepers.spawn(async move { events.run(&token).await });
+        let (jobs, token) = (self.jobs.clone(), stop.clone());
+        keepers.spawn(async move { prepare_and_keep_clock(&jobs, &token).await });
+    }
+}
+
+/// Makes the indexes as soon as the database is there, and goes on reading its clock.
+async fn prepare_and_keep_clock(jobs: &Jobs, stop: &CancellationToken) {
+    let mut prepared = false;
+    loop {
+        let done = async {
+            jobs.mongo().learn_clock().await?;
+            if !prepared {
+                jobs.prepare().await?;
+                info!("MongoDB is there");
+            }
+            Ok::<_, service_kit::StoreError>(())
+        };
+        let pause = match done.await {
+            Ok(()) => {
+                prepared = true;
+                Duration::from_secs(60)
+            }
+            Err(error) => {
+                warn!(error = chain(&error), "waiting for MongoDB");
+                Duration::from_millis(500)
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

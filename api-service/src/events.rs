@@ -1,0 +1,128 @@
+//! Reads `JOB_EVENTS` in batches, applies them, then acks. Replicas share one durable consumer.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{Message, consumer::pull};
+use futures::StreamExt;
+use service_kit::telemetry::chain;
+use shared_events::{Broker, DecodeError, JobEvent, streams};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{changed::Changed, jobs::Jobs};
+
+/// The most events of one batch.
+const BATCH: usize = 500;
+
+/// How many events may be on their way here.
+const AHEAD: usize = 2000;
+
+/// Keeps the jobs' status up to date.
+#[derive(Clone)]
+pub struct Events {
+    /// Where the events come from.
+    pub broker: Broker,
+    /// What they are applied to.
+    pub jobs: Jobs,
+    /// Who is told.
+    pub changed: Changed,
+}
+
+impl Events {
+    /// Reads until told to stop; makes the consumer anew whenever its stream ends or breaks.
+    pub async fn run(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                read = self.read() => match read {
+                    Ok(()) => info!("the stream of events ended; starting it again"),
+                    Err(error) => debug!(error = chain(error.as_ref()), "no events yet"),
+                }
+            }
+            self.broker.suspect_missing();
+            let jitter = Duration::from_millis(rand::random_range(100..600));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(jitter) => {}
+            }
+        }
+    }
+
+    async fn read(&self) -> anyhow::Result<()> {
+        let definition = streams::api_consumer(None);
+        let consumer =
+            streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOB_EVENTS, definition)
+                .await?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(AHEAD)
+            .expires(Duration::from_secs(30))
+            .heartbeat(Duration::from_secs(5))
+            .messages()
+            .await?;
+        let mut batches = messages.ready_chunks(BATCH);
+        while let Some(batch) = batches.next().await {
+            // What came before an error is applied; the error then ends this consumer's stream.
+            let (mut messages, mut broken) = (Vec::with_capacity(batch.len()), None);
+            for message in batch {
+                match message {
+                    Ok(message) => messages.push(message),
+                    Err(error) => broken = Some(error),
+                }
+            }
+            self.take(messages).await;
+            if let Some(error) = broken {
+                anyhow::bail!(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a batch, however long the database is away, then acks it.
+    async fn take(&self, messages: Vec<Message>) {
+        let (mut events, mut carriers, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for message in &messages {
+            match JobEvent::decode(&message.payload) {
+                Ok(event) => {
+                    events.push(event.data);
+                    carriers.push(message);
+                }
+                Err(error) => unreadable.push((message, error)),
+            }
+        }
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = self.apply(&events, &carriers, &unreadable).await {
+            warn!(error = chain(&error), events = events.len(), "events not applied yet; trying again");
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        self.changed.tell(&events).await;
+        for message in &messages {
+            if let Err(error) = message.ack().await {
+                debug!(%error, "ack not sent; the event comes again and changes nothing");
+            }
+        }
+    }
+
+    async fn apply(
+        &self,
+        events: &[JobEvent],
+        carriers: &[&Message],
+        unreadable: &[(&Message, DecodeError)],
+    ) -> Result<(), service_kit::StoreError> {
+        let mongo = self.jobs.mongo();
+        for (message, error) in unreadable {
+            warn!(%error, subject = %message.subject, "event is not readable; put aside");
+            mongo.put_aside(&message.subject, &message.payload, &error.to_string()).await?;
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        for index in self.jobs.apply(events).await?.unknown {
+            let message = carriers[index];
+            warn!(job.id = %events[index].run_id().job, subject = %message.subject, "event is about no known job; put aside");
+            mongo.put_aside(&message.subject, &message.payload, "about no known job").await?;
+        }
+        Ok(())
+    }
+}

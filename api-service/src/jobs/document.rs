@@ -1,0 +1,177 @@
+//! A job as the api-service keeps it.
+
+use bson::{DateTime, Uuid};
+use serde::{Deserialize, Serialize};
+use shared_events::{
+    AttemptSummary, CancelReason, JobCreated, JobError, JobId, JsonText, Kind, Limits, Position, Priority,
+    Queue, Status, Timestamp, TraceContext, WorkerId,
+};
+
+/// A job's document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The job's id: a UUID v7, so that the primary index sorts by time of creation.
+    #[serde(rename = "_id")]
+    pub id: Uuid,
+    /// Who does the work.
+    pub kind: Kind,
+    /// Where it waits.
+    pub queue: Queue,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The handler's input, as its original text.
+    pub payload: String,
+    /// What the job is about, in the client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<String>,
+    /// The object's window: the `object_id` for as long as this job may refuse another. Unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// How long an attempt may take, in seconds.
+    pub timeout_s: u32,
+    /// How many attempts may be charged.
+    pub max_attempts: u32,
+    /// When it was created.
+    pub created_at: DateTime,
+    /// The trace of the request that created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// Which of its runs is the latest, from 1.
+    pub run: u32,
+    /// That run's latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// That run's state.
+    pub status: Status,
+    /// (attempt, rank) of the latest news as one number that grows; see [`order`].
+    pub order: i64,
+    /// Who claimed it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// When the latest attempt started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime>,
+    /// When the next attempt may start; means something only while queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<DateTime>,
+    /// When the run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime>,
+    /// What the handler answered, as its original text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What went wrong, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// Why it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<CancelReason>,
+    /// The run's attempts that ended, the latest last; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptSummary>,
+    /// Numbers the announcements of the run, from 1.
+    pub epoch: u32,
+    /// The latest announcement that the broker has stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Announcement>,
+    /// What has to be done with this document at `due`, whichever replica does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duty: Option<Duty>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<DateTime>,
+}
+
+/// What a document waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// The outbox mark: the run still has to be announced.
+    Announce,
+    /// It was announced and has not ended: to be looked at, should it stay silent.
+    Check,
+}
+
+/// Where the broker has stored an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Its sequence in `JOBS`.
+    pub sequence: i64,
+    /// When the broker said so.
+    pub at: DateTime,
+}
+
+/// A position's attempt and rank as one number, so that one comparison in a filter says whether
+/// news is above what is stored.
+#[must_use]
+pub(super) fn order(position: Position) -> i64 {
+    i64::from(position.attempt) * 4 + i64::from(position.status.rank())
+}
+
+impl Job {
+    /// The job's id.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        JobId::from(uuid::Uuid::from_bytes(self.id.bytes()))
+    }
+
+    /// What announces the latest run; none where the payload is not what was stored.
+    #[must_use]
+    pub fn announcement(&self) -> Option<JobCreated> {
+        Some(JobCreated {
+            job: self.job_id(),
+            run: self.run,
+            epoch: self.epoch,
+            kind: self.kind.clone(),
+            queue: self.queue.clone(),
+            priority: self.priority,
+            payload: JsonText::from_stored(self.payload.clone()).ok()?,
+            limits: Limits { timeout_s: self.timeout_s, max_attempts: self.max_attempts },
+            cancel_requested: false,
+            created_at: timestamp(self.created_at),
+        })
+    }
+}
+
+/// A job id as a document keeps it.
+#[must_use]
+pub(super) fn stored_id(id: JobId) -> Uuid {
+    Uuid::from_bytes(id.uuid().into_bytes())
+}
+
+/// A date as events and answers write it.
+#[must_use]
+pub(super) fn timestamp(date: DateTime) -> Timestamp {
+    Timestamp::from_millis(date.timestamp_millis())
+}
+
+/// A date as documents keep it.
+#[must_use]
+pub(super) fn date(timestamp: Timestamp) -> DateTime {
+    DateTime::from_millis(timestamp.millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shared_events::transition;
+
+    use super::*;
+
+    fn positions() -> impl Strategy<Value = Position> {
+        (0..5_u32, 0..5_usize).prop_map(|(attempt, status)| Position {
+            run: 1,
+            attempt,
+            status: Status::ALL[status],
+        })
+    }
+
+    proptest! {
+        /// The store's filters compare status and order; they must say what the transition says.
+        #[test]
+        fn status_and_order_decide_as_the_transition_does(current in positions(), event in positions()) {
+            let open = !current.status.is_terminal();
+            let above = event.status.is_terminal() || order(current) < order(event);
+            prop_assert_eq!(transition(current, event).is_some(), open && above);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Taking outbox marks off, without haste: the write that ends a job clears its mark anyway, so the
+//! mark of a job that ends within a moment need not be cleared by a write of its own.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use shared_events::JobId;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::jobs::{Announcement, Job, Jobs};
+
+/// How long a mark may stay after its announcement was stored.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// How many marks may wait; over it the oldest are taken off at once.
+const MOST: usize = 50_000;
+
+/// How many marks are taken off at a time.
+const BATCH: usize = 500;
+
+/// Marks that are to be taken off.
+#[derive(Debug, Default)]
+pub struct Noting {
+    waiting: Mutex<Waiting>,
+    first: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    by_job: HashMap<JobId, Note>,
+    by_age: VecDeque<(Instant, JobId)>,
+}
+
+#[derive(Debug)]
+struct Note {
+    run: u32,
+    epoch: u32,
+    announcement: Announcement,
+}
+
+impl Noting {
+    /// Has the mark taken off in a moment, unless the job's end is heard of before.
+    pub fn note(&self, job: &Job, announcement: Announcement) {
+        let (id, note) = (job.job_id(), Note { run: job.run, epoch: job.epoch, announcement });
+        let was_empty = self.with(|waiting| {
+            let was_empty = waiting.by_age.is_empty();
+            waiting.by_job.insert(id, note);
+            waiting.by_age.push_back((Instant::now(), id));
+            was_empty
+        });
+        if was_empty {
+            self.first.notify_one();
+        }
+    }
+
+    /// These jobs have ended: their marks are gone.
+    pub fn forget<'a>(&self, ended: impl Iterator<Item = &'a JobId>) {
+        self.with(|waiting| {
+            for job in ended {
+                waiting.by_job.remove(job);
+            }
+        });
+    }
+
+    /// The broker's store is not what these announcements went to: their marks stay.
+    pub fn forget_all(&self) {
+        self.with(|waiting| *waiting = Waiting::default());
+    }
+
+    /// Takes marks off until told to stop, and then all that are left.
+    pub async fn run(&self, jobs: &Jobs, silent_after: Duration, stop: &CancellationToken) {
+        loop {
+            let next = self.with(|waiting| waiting.by_age.front().map(|(since, _)| *since + MOMENT));
+            let pause = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => self.first.notified().await,
+                }
+            };
+            let last = tokio::select! {
+                () = stop.cancelled() => true,
+                () = pause => false,
+            };
+            while self.take_off(jobs, silent_after, last).await {}
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// Whether there may be more.
+    async fn take_off(&self, jobs: &Jobs, silent_after: Duration, all: bool) -> bool {
+        let batch = self.due(all);
+        let check_at = jobs.mongo().clock().after(silent_after);
+        let notes = batch
+            .iter()
+            .map(|(job, note)| jobs.note_announced(*job, note.run, note.epoch, note.announcement, check_at));
+        for error in join_all(notes).await.into_iter().filter_map(Result::err).take(1) {
+            debug!(
+                error = service_kit::telemetry::chain(&error),
+                "outbox marks stay; will be announced again"
+            );
+        }
+        batch.len() == BATCH
+    }
+
+    fn due(&self, all: bool) -> Vec<(JobId, Note)> {
+        let ripe = Instant::now() - MOMENT;
+        self.with(|waiting| {
+            let mut batch = Vec::new();
+            while batch.len() < BATCH {
+                let Some((since, job)) = waiting.by_age.front().copied() else { break };
+                if !all && since > ripe && waiting.by_age.len() <= MOST {
+                    break;
+                }
+                waiting.by_age.pop_front();
+                if let Some(note) = waiting.by_job.remove(&job) {
+                    batch.push((job, note));
+                }
+            }
+            batch
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Waiting) -> T) -> T {
+        act(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

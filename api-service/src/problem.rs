@@ -1,0 +1,228 @@
+//! What a client is told when something is wrong: RFC 9457 `application/problem+json`.
+//!
+//! Routes return [`Problem`]. Errors of the store become one here, and only here; nothing becomes a 500.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use serde::Serialize;
+use service_kit::StoreError;
+
+/// A problem detail object, with a stable `code` for programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    problem_type: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+    #[serde(skip)]
+    retry_after_s: Option<u64>,
+    #[serde(skip)]
+    allow: Option<&'static str>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field, such as `payload.min_s`.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl FieldError {
+    /// An error of this field.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self {
+            problem_type: "about:blank",
+            title,
+            status,
+            code,
+            detail: None,
+            errors: Vec::new(),
+            job_id: None,
+            retry_after_s: None,
+            allow: None,
+        }
+    }
+
+    /// 400: the body is not JSON, or not an object.
+    pub fn malformed_body(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed_body", "The body is not readable").detail(detail)
+    }
+
+    /// 422: fields have values that they must not have.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let mut problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", "A field is not valid");
+        problem.detail = errors.first().map(|error| format!("{} {}", error.field, error.message));
+        problem.errors = errors;
+        problem
+    }
+
+    /// 400: a query parameter or header has a value that it must not have.
+    #[must_use]
+    pub fn bad_parameter(error: FieldError) -> Self {
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "A parameter is not valid");
+        problem.detail = Some(format!("{} {}", error.field, error.message));
+        problem.errors = vec![error];
+        problem
+    }
+
+    /// 404: there is no such job.
+    #[must_use]
+    pub fn no_job(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "job_not_found", "There is no such job")
+            .detail(format!("no job with id: {id}"))
+    }
+
+    /// 404: there is nothing at this path.
+    #[must_use]
+    pub const fn no_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "path_not_found", "There is nothing at this path")
+    }
+
+    /// 405: `allow` lists the methods that there are.
+    #[must_use]
+    pub const fn no_method(allow: &'static str) -> Self {
+        let mut problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "The path does not take this method",
+        );
+        problem.allow = Some(allow);
+        problem
+    }
+
+    /// 408: the body did not arrive in time.
+    #[must_use]
+    pub const fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body did not arrive in time")
+    }
+
+    /// 409: the object's window refuses another job for now.
+    #[must_use]
+    pub fn duplicate_object(holder: &str, retry_after_s: u64) -> Self {
+        let mut problem = Self::new(
+            StatusCode::CONFLICT,
+            "duplicate_object",
+            "A job for this object_id was created only a short while ago",
+        );
+        problem.job_id = Some(holder.to_owned());
+        problem.retry_after_s = Some(retry_after_s);
+        problem
+    }
+
+    /// 413: the body is larger than `limit` bytes.
+    #[must_use]
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large")
+            .detail(format!("at most {limit} bytes are taken"))
+    }
+
+    /// 415: the body is not declared as JSON.
+    #[must_use]
+    pub const fn not_json() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The content type must be application/json",
+        )
+    }
+
+    /// 503: nothing was stored as far as is known; try again.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let mut problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service can not do this now")
+                .detail(detail);
+        problem.retry_after_s = Some(2);
+        problem
+    }
+
+    /// 503: too many announcements are waiting for NATS.
+    #[must_use]
+    pub fn outbox_full() -> Self {
+        let mut problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "outbox_full", "Too many jobs wait for the broker");
+        problem.retry_after_s = Some(10);
+        problem
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail.as_deref().unwrap_or(self.title))
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status);
+        answer.content_type("application/problem+json");
+        if let Some(seconds) = self.retry_after_s {
+            answer.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Some(methods) = self.allow {
+            answer.insert_header((header::ALLOW, HeaderValue::from_static(methods)));
+        }
+        answer.body(serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(
+            error = service_kit::telemetry::chain(&error),
+            "request not served: the database did not do it"
+        );
+        Self::unavailable(match error {
+            StoreError::Overloaded => "too many requests are waiting for the database",
+            StoreError::Unknown => {
+                "the database did not answer in time; what was asked may or may not have been done"
+            }
+            StoreError::Database(_) | StoreError::Unreadable(_) => "the database could not do it",
+        })
+    }
+}

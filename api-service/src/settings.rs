@@ -1,0 +1,152 @@
+//! The api-service's settings, from environment variables.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+use service_kit::{
+    settings::{BadSettings, Check, from_env},
+    telemetry::{LogFilter, LogFormat},
+};
+use shared_events::{connect::NatsSettings, streams::StreamSettings};
+
+/// All settings of a replica.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where HTTP is served.
+    pub addr: SocketAddr,
+    /// The jobs' database.
+    pub mongo_uri: String,
+    /// Its name.
+    pub mongo_database: String,
+    /// The broker.
+    pub nats: NatsSettings,
+    /// What streams are created with, where they are missing.
+    pub streams: StreamSettings,
+    /// How jobs are taken and announced.
+    pub jobs: JobSettings,
+    /// How long requests and announcements under way may take after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// Which lines to log.
+    pub log: LogFilter,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// How jobs are taken and announced.
+#[derive(Debug, Clone)]
+pub struct JobSettings {
+    /// How long an `object_id` refuses another job.
+    pub rerun_window: Duration,
+    /// How many announcements may wait before new jobs are refused.
+    pub outbox_max: u64,
+    /// How often the jobs are looked through for those that were not announced.
+    pub relay_scan: Duration,
+    /// How long the direct path may take to announce a job before the scan does.
+    pub relay_after: Duration,
+    /// How long an announced job may be silent before it is looked at; grows with the job's age.
+    pub silent_after: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+struct Raw {
+    api_addr: Option<String>,
+    api_mongo_uri: Option<String>,
+    api_mongo_database: Option<String>,
+    nats_url: Option<String>,
+    nats_user: Option<String>,
+    nats_password: Option<String>,
+    nats_replicas: Option<String>,
+    nats_jobs_max_mib: Option<String>,
+    nats_events_max_mib: Option<String>,
+    rerun_window_s: Option<String>,
+    outbox_max: Option<String>,
+    relay_scan_s: Option<String>,
+    relay_after_s: Option<String>,
+    silent_after_s: Option<String>,
+    shutdown_grace_s: Option<String>,
+    log: Option<String>,
+    log_format: Option<String>,
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Every variable that is wrong.
+    pub fn from_env() -> Result<Self, BadSettings> {
+        Self::parse(from_env()?)
+    }
+
+    fn parse(raw: Raw) -> Result<Self, BadSettings> {
+        let mut check = Check::new();
+        let streams = StreamSettings::default();
+        let (jobs_mib, events_mib) = (streams.jobs_max_bytes >> 20, streams.events_max_bytes >> 20);
+        let settings = Self {
+            addr: check.value("API_ADDR", raw.api_addr, SocketAddr::from(([127, 0, 0, 1], 8000))),
+            mongo_uri: check.value(
+                "API_MONGO_URI",
+                raw.api_mongo_uri,
+                "mongodb://127.0.0.1:27017".to_owned(),
+            ),
+            mongo_database: check.value("API_MONGO_DATABASE", raw.api_mongo_database, "hasty_api".to_owned()),
+            nats: NatsSettings {
+                url: check.value("NATS_URL", raw.nats_url, "nats://127.0.0.1:4222".to_owned()),
+                user: check.optional("NATS_USER", raw.nats_user),
+                password: check.optional("NATS_PASSWORD", raw.nats_password),
+            },
+            streams: StreamSettings {
+                replicas: check.number("NATS_REPLICAS", raw.nats_replicas, streams.replicas, 1..=5),
+                jobs_max_bytes: check.number(
+                    "NATS_JOBS_MAX_MIB",
+                    raw.nats_jobs_max_mib,
+                    jobs_mib,
+                    1..=1 << 30,
+                ) << 20,
+                events_max_bytes: check.number(
+                    "NATS_EVENTS_MAX_MIB",
+                    raw.nats_events_max_mib,
+                    events_mib,
+                    1..=1 << 30,
+                ) << 20,
+            },
+            jobs: JobSettings {
+                rerun_window: check.seconds("RERUN_WINDOW_S", raw.rerun_window_s, 300.0, 0.0..=86_400.0),
+                outbox_max: check.number("OUTBOX_MAX", raw.outbox_max, 1_000_000, 1..=1_000_000_000),
+                relay_scan: check.seconds("RELAY_SCAN_S", raw.relay_scan_s, 1.0, 0.05..=60.0),
+                relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
+                silent_after: check.seconds("SILENT_AFTER_S", raw.silent_after_s, 600.0, 0.5..=86_400.0),
+            },
+            shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),
+            log: check.value("LOG", raw.log, LogFilter::default()),
+            log_format: check.value("LOG_FORMAT", raw.log_format, LogFormat::default()),
+        };
+        check.finish(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Settings, BadSettings> {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::parse(envy::from_iter(owned).unwrap())
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let settings = parse(&[]).unwrap();
+        assert!(settings.addr.ip().is_loopback());
+        assert_eq!(settings.jobs.rerun_window, Duration::from_secs(300));
+        assert_eq!(settings.jobs.outbox_max, 1_000_000);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named() {
+        let wrong = parse(&[("API_ADDR", "here"), ("OUTBOX_MAX", "0"), ("LOG_FORMAT", "xml")]);
+        let told = wrong.unwrap_err().to_string();
+        for name in ["API_ADDR", "OUTBOX_MAX", "LOG_FORMAT"] {
+            assert!(told.contains(name), "{told}");
+        }
+    }
+}
