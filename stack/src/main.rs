@@ -24,9 +24,9 @@ enum Command {
     Demo(demo::Options),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    let runtime = Runtime::new()?;
+    let runtime = Runtime::new().expect("a runtime can be started");
     let ended = runtime.block_on(async {
         match command {
             Command::Up(options) => up::run(options).await,
@@ -35,5 +35,8 @@ fn main() -> anyhow::Result<ExitCode> {
     });
     // A download that was interrupted is not waited for.
     runtime.shutdown_background();
-    ended
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

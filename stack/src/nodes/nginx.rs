@@ -28,6 +28,7 @@ pub(crate) struct Nginx<'a> {
 impl Nginx<'_> {
     pub(crate) fn node(self) -> Result<Node> {
         let dir = self.folder.sub("nginx")?;
+        self.folder.sub("nginx/temp")?;
         let logs = self.folder.logs()?;
         let replicas: Vec<u16> = self.replicas.iter().map(PortLease::number).collect();
         let main = main_configuration(self.port.number(), &replicas, geteuid().is_root());
