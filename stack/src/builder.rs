@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 
 use crate::binaries::{Binaries, Profile};
 use crate::folder::Folder;
-use crate::nodes::{Mongo, Nats, Nginx, Node, Role, succeeds};
+use crate::nodes::{Mongo, Nats, Nginx, Role, succeeds};
 use crate::poll;
 use crate::ports::PortLease;
 use crate::process::Sink;
@@ -79,7 +79,7 @@ impl Default for Builder {
 // So that `.env("LEASE_S", 2)` can be written without a `&`.
 #[allow(clippy::needless_pass_by_value)]
 impl Builder {
-    /// How many replicas of the api-service.
+    /// How many replicas of the api-service. Without any service nothing is built, and only the servers run.
     pub fn api(mut self, replicas: usize) -> Self {
         self.apis = replicas;
         self
@@ -165,7 +165,12 @@ impl Builder {
         let api_ports = (0..self.apis).map(|_| PortLease::any()).collect::<Result<Vec<_>>>()?;
 
         // The programs and the servers are made ready side by side.
-        let build = Binaries::get(self.profile);
+        let build = async {
+            if self.apis + self.workers > 0 {
+                Binaries::get(self.profile).await?;
+            }
+            anyhow::Ok(())
+        };
         let servers = async {
             let servers = Servers::find().await?;
             let sink = || self.sink.clone();
@@ -177,11 +182,11 @@ impl Builder {
             tokio::try_join!(nats.start(), api_mongo.start(), job_mongo.start(), nginx.start())?;
             anyhow::Ok((nats, api_mongo, job_mongo, nginx))
         };
-        let (binaries, (nats, api_mongo, job_mongo, nginx)) = tokio::try_join!(build, servers)?;
+        let ((), (nats, api_mongo, job_mongo, nginx)) = tokio::try_join!(build, servers)?;
 
         let logs = folder.logs()?;
-        let replicas = Replicas {
-            binaries,
+        let common = Replicas {
+            profile: self.profile,
             nats_url: nats.url().into(),
             api_mongo_url: api_mongo.url().into(),
             job_mongo_url: job_mongo.url().into(),
@@ -190,11 +195,12 @@ impl Builder {
             logs,
             sink: self.sink.clone(),
         };
-        let apis = api_ports.into_iter().enumerate().map(|(i, port)| replicas.node(Role::Api, i, port));
-        let apis = apis.collect::<Result<Vec<_>>>()?;
-        let workers = (0..self.workers).map(|i| replicas.node(Role::Worker, i, PortLease::any()?));
-        let workers = workers.collect::<Result<Vec<_>>>()?;
-        try_join_all(apis.iter().chain(&workers).map(Node::start)).await?;
+        let replicas = &common;
+        let worker_ports = (0..self.workers).map(|_| PortLease::any()).collect::<Result<Vec<_>>>()?;
+        let all = |role, ports: Vec<PortLease>| {
+            try_join_all(ports.into_iter().enumerate().map(move |(i, port)| replicas.start(role, i, port)))
+        };
+        let (apis, workers) = tokio::try_join!(all(Role::Api, api_ports), all(Role::Worker, worker_ports))?;
         if !apis.is_empty() {
             let url = format!("{}/health/ready", nginx.url());
             let ready = poll::until("an answer through nginx", Duration::from_secs(10), || succeeds(&url));
@@ -203,7 +209,7 @@ impl Builder {
 
         let supervisor = self.supervise.then(|| Supervisor::new(self.sink));
         let mut stack =
-            Stack { nginx, apis, workers, nats, api_mongo, job_mongo, replicas, supervisor, folder };
+            Stack { nginx, apis, workers, nats, api_mongo, job_mongo, replicas: common, supervisor, folder };
         stack.supervise_all();
         Ok(stack)
     }

@@ -1,9 +1,10 @@
 //! Waiting on conditions, never on the clock. A wait that fails says what it saw last.
 
 use std::fmt::Display;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
+use tokio::time::Instant;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -57,20 +58,19 @@ where
     F: Future<Output = L>,
 {
     let deadline = Instant::now() + patience;
-    let mut last_seen = None;
+    let mut last_seen = String::from("no answer at all");
     let mut pause = SHORTEST_PAUSE;
     loop {
         // A look that hangs is cut at the deadline too.
-        let left = deadline.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(left, look()).await.map(Look::found) {
+        match tokio::time::timeout_at(deadline, look()).await.map(Look::found) {
             Ok(Ok(found)) => return Ok(found),
-            Ok(Err(seen)) => last_seen = Some(seen),
-            Err(_) => {
-                let seen = last_seen.unwrap_or_else(|| "no answer at all".into());
-                bail!("waited {patience:?} in vain for {what}; last seen: {seen}");
-            }
+            Ok(Err(seen)) => last_seen = seen,
+            Err(_) => {}
         }
-        tokio::time::sleep(pause).await;
+        if Instant::now() >= deadline {
+            bail!("waited {patience:?} in vain for {what}; last seen: {last_seen}");
+        }
+        tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::{join_all, try_join_all};
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, Profile};
 use crate::builder::{Builder, Environment};
 use crate::folder::Folder;
 use crate::nodes::{Node, Role, Service};
@@ -35,7 +35,7 @@ pub struct Stack {
 
 /// All that the services' replicas have in common.
 pub(crate) struct Replicas {
-    pub(crate) binaries: &'static Binaries,
+    pub(crate) profile: Profile,
     pub(crate) nats_url: String,
     pub(crate) api_mongo_url: String,
     pub(crate) job_mongo_url: String,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Replicas {
 }
 
 impl Replicas {
-    pub(crate) fn node(&self, role: Role, index: usize, port: PortLease) -> Result<Node> {
+    pub(crate) async fn start(&self, role: Role, index: usize, port: PortLease) -> Result<Node> {
         let mongo_url = match role {
             Role::Api => &self.api_mongo_url,
             Role::Worker => &self.job_mongo_url,
@@ -61,7 +61,7 @@ impl Replicas {
             role,
             index,
             port,
-            binaries: self.binaries,
+            binaries: Binaries::get(self.profile).await?,
             mongo_url,
             nats_url: &self.nats_url,
             env: self.env.of(role, index),
@@ -69,7 +69,9 @@ impl Replicas {
             logs: &self.logs,
             sink: self.sink.clone(),
         };
-        replica.node()
+        let node = replica.node()?;
+        node.start().await?;
+        Ok(node)
     }
 }
 
@@ -149,8 +151,7 @@ impl Stack {
     /// Starts one more replica of the job-service, with what [`Builder::worker_env`] said for its index, and
     /// returns when it is ready.
     pub async fn add_worker(&mut self) -> Result<Node> {
-        let worker = self.replicas.node(Role::Worker, self.workers.len(), PortLease::any()?)?;
-        worker.start().await?;
+        let worker = self.replicas.start(Role::Worker, self.workers.len(), PortLease::any()?).await?;
         if let Some(supervisor) = &mut self.supervisor {
             supervisor.watch(&worker);
         }

@@ -35,11 +35,12 @@ async fn watch(node: Node, sink: Option<Sink>) {
             sink("stack", &text);
         }
     };
-    let mut pause = FIRST_PAUSE;
+    let mut last_pause = None;
     loop {
         let started = Instant::now();
         let Ok(status) = node.wait().await else { return };
-        pause = next_pause(pause, started.elapsed());
+        let pause = next_pause(last_pause, started.elapsed());
+        last_pause = Some(pause);
         say(format!("{} ended ({status}); it is started again in {} ms", node.name(), pause.as_millis()));
         tokio::time::sleep(pause).await;
         if let Err(error) = node.launch() {
@@ -49,8 +50,11 @@ async fn watch(node: Node, sink: Option<Sink>) {
 }
 
 /// Doubles while it keeps dying young.
-fn next_pause(last: Duration, ran: Duration) -> Duration {
-    if ran > SETTLED { FIRST_PAUSE } else { (last * 2).min(LONGEST_PAUSE) }
+fn next_pause(last: Option<Duration>, ran: Duration) -> Duration {
+    match last {
+        Some(last) if ran < SETTLED => (last * 2).min(LONGEST_PAUSE),
+        _ => FIRST_PAUSE,
+    }
 }
 
 impl fmt::Debug for Supervisor {
@@ -66,10 +70,11 @@ mod tests {
     #[test]
     fn who_keeps_dying_young_waits_longer_and_longer() {
         let young = Duration::from_millis(10);
-        let pauses: Vec<_> =
-            std::iter::successors(Some(FIRST_PAUSE), |last| Some(next_pause(*last, young))).take(7).collect();
+        let pauses = std::iter::successors(Some(FIRST_PAUSE), |last| Some(next_pause(Some(*last), young)));
+        let pauses: Vec<_> = pauses.take(7).collect();
         assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
         assert!(pauses.is_sorted());
-        assert_eq!(next_pause(LONGEST_PAUSE, Duration::from_secs(60)), FIRST_PAUSE);
+        assert_eq!(next_pause(None, young), FIRST_PAUSE);
+        assert_eq!(next_pause(Some(LONGEST_PAUSE), SETTLED), FIRST_PAUSE);
     }
 }

@@ -44,9 +44,7 @@ pub struct Node {
 /// The question whether a part is ready.
 #[derive(Debug)]
 enum Probe {
-    /// Any answer will do.
-    Answers(String),
-    /// The answer has to be a success.
+    /// A GET of this address has to be a success.
     Succeeds(String),
     Mongo(mongo::Probe),
 }
@@ -104,7 +102,6 @@ impl Deref for Node {
 impl Probe {
     async fn look(&self) -> Result<()> {
         match self {
-            Self::Answers(url) => HTTP.get(url).send().await.map(drop).map_err(Into::into),
             Self::Succeeds(url) => succeeds(url).await,
             Self::Mongo(mongo) => mongo.look().await,
         }

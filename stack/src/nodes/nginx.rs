@@ -47,7 +47,7 @@ impl Nginx<'_> {
         };
         let process = Process::new(spec, &logs, self.sink)?;
         let url = format!("http://127.0.0.1:{}", self.port.number());
-        let probe = Probe::Answers(format!("{url}/health/live"));
+        let probe = Probe::Succeeds(format!("{url}/nginx/live"));
         Ok(Node::new(process, url, probe, [self.port]))
     }
 }
