@@ -1,1 +1,37 @@
 //! Runs a whole Hasty on one machine: fetches the servers, starts everything on loopback, stops it again.
+//!
+//! `cargo stack` is made of it, and so are the end-to-end tests, the bench and the chaos tool:
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use stack::Stack;
+//!
+//! let stack = Stack::builder().workers(3).env("LEASE_S", 2).start().await?;
+//! println!("POST {}/v1/jobs", stack.url());
+//! stack.worker(0).kill().await?;
+//! stack.nats().restart().await?;
+//! stack.worker(0).start().await?;
+//! stack.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod binaries;
+mod builder;
+mod folder;
+mod nodes;
+pub mod poll;
+mod ports;
+mod process;
+mod servers;
+mod stack;
+mod supervise;
+
+pub use binaries::Profile;
+pub use builder::Builder;
+pub use nix::sys::signal::Signal;
+pub use nodes::Node;
+pub use ports::PortLease;
+pub use process::{Log, Process, Sink};
+pub use servers::Servers;
+pub use stack::Stack;

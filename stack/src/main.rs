@@ -1,1 +1,42 @@
-fn main() {}
+//! `cargo stack`: a whole Hasty on one machine, to try it or to work on it.
+
+mod demo;
+mod terminal;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+#[derive(Parser)]
+#[command(name = "cargo stack", about = "Runs a whole Hasty on this machine, on loopback only")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts NATS, MongoDB, nginx and the services, and stops them on Ctrl-C
+    Up(up::Options),
+    /// Starts everything, runs some jobs, shows how they end, and leaves nothing behind
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let runtime = Runtime::new().expect("a runtime can be started");
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Up(options) => up::run(options).await,
+            Command::Demo(options) => demo::run(options).await,
+        }
+    });
+    // A download that was interrupted is not waited for.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

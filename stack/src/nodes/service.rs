@@ -1,0 +1,62 @@
+//! A replica of the api-service or of the job-service.
+
+use std::path::Path;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use super::{Node, Probe};
+use crate::binaries::Binaries;
+use crate::ports::PortLease;
+use crate::process::{Process, Sink, Spec};
+
+/// Which of the two services.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Role {
+    Api,
+    Worker,
+}
+
+/// What is needed to make a replica's node.
+pub(crate) struct Service<'a> {
+    pub(crate) role: Role,
+    /// Counted from 0; in its name from 1.
+    pub(crate) index: usize,
+    pub(crate) port: PortLease,
+    pub(crate) binaries: &'a Binaries,
+    pub(crate) mongo_url: &'a str,
+    pub(crate) nats_url: &'a str,
+    /// What the stack's user set; wins over what the launcher sets.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) work_dir: &'a Path,
+    pub(crate) logs: &'a Path,
+    pub(crate) sink: Option<Sink>,
+}
+
+impl Service<'_> {
+    pub(crate) fn node(self) -> Result<Node> {
+        let (name, program, address_variable, mongo_variable) = match self.role {
+            Role::Api => ("api", &self.binaries.api, "API_ADDR", "API_MONGO_URI"),
+            Role::Worker => ("worker", &self.binaries.worker, "WORKER_HEALTH_ADDR", "JOB_MONGO_URI"),
+        };
+        let name = format!("{name}-{}", self.index + 1);
+        let address = format!("127.0.0.1:{}", self.port.number());
+        let set = [
+            (address_variable, address.as_str()),
+            (mongo_variable, self.mongo_url),
+            ("NATS_URL", self.nats_url),
+        ];
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let spec = Spec {
+            name,
+            program: program.clone(),
+            args: vec!["serve".into()],
+            env: set.into_iter().chain(self.env).collect(),
+            dir: self.work_dir.to_owned(),
+            at_parents_death: Signal::SIGKILL,
+        };
+        let process = Process::new(spec, self.logs, self.sink)?;
+        let probe = Probe::Succeeds(format!("http://{address}/health/ready"));
+        Ok(Node::new(process, format!("http://{address}"), probe, [self.port]))
+    }
+}

@@ -1,0 +1,248 @@
+//! One child process that can be started, stopped, killed, paused and started again.
+//!
+//! It never outlives this process (see `spawner`), and dropping the last handle kills and reaps it.
+
+mod log;
+mod spawner;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+use tokio::sync::watch;
+
+pub use log::{Log, Sink};
+
+/// How long [`Process::terminate`] waits before it turns to SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How to start a process.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dir: PathBuf,
+    /// What the kernel sends when this process dies. SIGKILL, unless it has children of its own to take along.
+    pub(crate) at_parents_death: Signal,
+}
+
+/// A handle on one supervised process; clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct Process {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    spec: Mutex<Spec>,
+    name: String,
+    log: Arc<Log>,
+    life: Arc<watch::Sender<Life>>,
+    /// Also held while starting, so that two callers start one process.
+    attendance: Mutex<Attendance>,
+}
+
+#[derive(Debug, Default)]
+struct Attendance {
+    thread: Option<JoinHandle<()>>,
+    /// Its stack is gone: it may not be started any more.
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    NotStarted,
+    Running(Pid),
+    Ended(ExitStatus),
+}
+
+impl Process {
+    pub(crate) fn new(spec: Spec, logs: &Path, sink: Option<Sink>) -> Result<Self> {
+        let path = logs.join(format!("{}.log", spec.name));
+        let log = Log::open(&spec.name, path.clone(), sink)
+            .with_context(|| format!("could not open the log {}", path.display()))?;
+        let inner = Inner {
+            name: spec.name.clone(),
+            spec: Mutex::new(spec),
+            log: Arc::new(log),
+            life: Arc::new(watch::Sender::new(Life::NotStarted)),
+            attendance: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// `api-1`, `worker-2`, `nats`, `api-mongo`, `job-mongo` or `nginx`. Replicas are counted from 1.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    /// Its process id while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        match *self.inner.life.borrow() {
+            Life::Running(pid) => u32::try_from(pid.as_raw()).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether it runs (a paused one does).
+    pub fn is_running(&self) -> bool {
+        self.pid().is_some()
+    }
+
+    /// Sets a variable for the next start.
+    pub fn set_env(&self, name: &str, value: &str) {
+        let mut spec = locked(&self.inner.spec);
+        spec.env.retain(|(known, _)| known != name);
+        spec.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts it, and does not wait until it answers. Does nothing where it runs already.
+    pub fn launch(&self) -> Result<()> {
+        let mut attendance = locked(&self.inner.attendance);
+        if attendance.closed {
+            bail!("{} cannot be started: its stack is gone", self.name());
+        }
+        if self.is_running() {
+            return Ok(());
+        }
+        let starting = || format!("could not start {}", self.name());
+        let (output, input) = io::pipe().with_context(starting)?;
+        let (command, at_parents_death) = self.command(input).with_context(starting)?;
+        let child = spawner::spawn(command, at_parents_death).with_context(starting)?;
+        let pid = Pid::from_raw(child.id().cast_signed());
+        self.inner.life.send_replace(Life::Running(pid));
+        let (log, life) = (self.inner.log.clone(), self.inner.life.clone());
+        attendance.thread = Some(thread::spawn(move || attend(child, pid, output, log, &life)));
+        Ok(())
+    }
+
+    fn command(&self, output: io::PipeWriter) -> io::Result<(Command, Signal)> {
+        let spec = locked(&self.inner.spec);
+        let mut command = Command::new(&spec.program);
+        command.args(&spec.args).envs(spec.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&spec.dir).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Ok((command, spec.at_parents_death))
+    }
+
+    /// Waits until it has ended, and says how.
+    pub async fn wait(&self) -> Result<ExitStatus> {
+        let mut life = self.inner.life.subscribe();
+        let ended = life.wait_for(|life| !matches!(life, Life::Running(_))).await?;
+        match *ended {
+            Life::Ended(status) => Ok(status),
+            _ => bail!("{} was never started", self.name()),
+        }
+    }
+
+    /// SIGKILL, as the machine's death would look to the others, for it and all it started; waits for the end.
+    pub async fn kill(&self) -> Result<ExitStatus> {
+        self.signal_all(Signal::SIGKILL);
+        self.wait().await
+    }
+
+    /// SIGTERM, then waits for the end. After a minute it is killed; the status tells.
+    pub async fn terminate(&self) -> Result<ExitStatus> {
+        self.terminate_within(PATIENCE).await
+    }
+
+    /// SIGTERM, then waits for the end for at most `patience`, then SIGKILL; the status tells which it was.
+    pub async fn terminate_within(&self, patience: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM);
+        // A paused process would not notice.
+        self.resume();
+        match tokio::time::timeout(patience, self.wait()).await {
+            Ok(ended) => ended,
+            Err(_) => self.kill().await,
+        }
+    }
+
+    /// SIGSTOP: it stands still, with its connections open and its leases running out, until [`Self::resume`].
+    pub fn pause(&self) -> bool {
+        self.signal_all(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT after [`Self::pause`].
+    pub fn resume(&self) -> bool {
+        self.signal_all(Signal::SIGCONT)
+    }
+
+    /// Sends any signal to it alone; false where it does not run.
+    pub fn signal(&self, signal: Signal) -> bool {
+        self.while_running(|pid| kill(pid, signal).is_ok())
+    }
+
+    fn signal_all(&self, signal: Signal) -> bool {
+        self.while_running(|pid| killpg(pid, signal).is_ok())
+    }
+
+    /// Kills and reaps it for good, whoever else still has a handle on it.
+    pub(crate) fn close(&self) {
+        self.inner.close();
+    }
+
+    /// The borrow locks `life` while the signal is sent. A process is reaped under the same lock, so the
+    /// number cannot have gone to a stranger in between.
+    fn while_running(&self, act: impl FnOnce(Pid) -> bool) -> bool {
+        match *self.inner.life.borrow() {
+            Life::Running(pid) => act(pid),
+            _ => false,
+        }
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        let mut attendance = locked(&self.attendance);
+        attendance.closed = true;
+        if let Life::Running(pid) = *self.life.borrow() {
+            let _ = killpg(pid, Signal::SIGKILL);
+        }
+        if let Some(thread) = attendance.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Stays with a process until its end: keeps its output, and reaps it.
+fn attend(mut child: Child, pid: Pid, output: io::PipeReader, log: Arc<Log>, life: &watch::Sender<Life>) {
+    let (read, all_read) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        log.follow(output);
+        drop(read);
+    });
+    // Leaves it a zombie for now, so that its number stays taken.
+    let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    // What it left behind (a killed nginx's workers) goes with it.
+    let _ = killpg(pid, Signal::SIGKILL);
+    // Whoever hears of the end finds the last words in the log.
+    let _ = all_read.recv_timeout(Duration::from_millis(500));
+    life.send_modify(|life| {
+        let status = child.wait().unwrap_or_else(|_| std::os::unix::process::ExitStatusExt::from_raw(-1));
+        *life = Life::Ended(status);
+    });
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

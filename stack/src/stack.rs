@@ -1,0 +1,188 @@
+//! A running stack.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::{join_all, try_join_all};
+
+use crate::binaries::{Binaries, Profile};
+use crate::builder::{Builder, Environment};
+use crate::folder::Folder;
+use crate::nodes::{Node, Role, Service};
+use crate::ports::PortLease;
+use crate::process::Sink;
+use crate::supervise::Supervisor;
+
+/// How long a server may take to stop before it is killed. The services have their own, longer grace.
+const SERVERS_GRACE: Duration = Duration::from_secs(10);
+const SERVICES_GRACE: Duration = Duration::from_secs(30);
+
+/// A whole Hasty on loopback. Dropping it kills all its processes and removes its temporary folder;
+/// [`Stack::stop`] does the same gently.
+#[derive(Debug)]
+pub struct Stack {
+    pub(crate) supervisor: Option<Supervisor>,
+    pub(crate) nginx: Node,
+    pub(crate) apis: Vec<Node>,
+    pub(crate) workers: Vec<Node>,
+    pub(crate) nats: Node,
+    pub(crate) api_mongo: Node,
+    pub(crate) job_mongo: Node,
+    pub(crate) replicas: Replicas,
+    pub(crate) folder: Folder,
+}
+
+/// All that the services' replicas have in common.
+pub(crate) struct Replicas {
+    pub(crate) profile: Profile,
+    pub(crate) nats_url: String,
+    pub(crate) api_mongo_url: String,
+    pub(crate) job_mongo_url: String,
+    pub(crate) env: Environment,
+    pub(crate) work_dir: PathBuf,
+    pub(crate) logs: PathBuf,
+    pub(crate) sink: Option<Sink>,
+}
+
+impl std::fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicas").field("env", &self.env).finish_non_exhaustive()
+    }
+}
+
+impl Replicas {
+    pub(crate) async fn start(&self, role: Role, index: usize, port: PortLease) -> Result<Node> {
+        let mongo_url = match role {
+            Role::Api => &self.api_mongo_url,
+            Role::Worker => &self.job_mongo_url,
+        };
+        let replica = Service {
+            role,
+            index,
+            port,
+            binaries: Binaries::get(self.profile).await?,
+            mongo_url,
+            nats_url: &self.nats_url,
+            env: self.env.of(role, index),
+            work_dir: &self.work_dir,
+            logs: &self.logs,
+            sink: self.sink.clone(),
+        };
+        let node = replica.node()?;
+        node.start().await?;
+        Ok(node)
+    }
+}
+
+impl Stack {
+    /// Describes a stack to start.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// nginx's base URL, without a slash at its end.
+    pub fn url(&self) -> &str {
+        self.nginx.url()
+    }
+
+    /// The api-service's replica `index`, counted from 0 (its name counts from 1).
+    ///
+    /// # Panics
+    /// Where there is no such replica.
+    pub fn api(&self, index: usize) -> &Node {
+        &self.apis[index]
+    }
+
+    /// The job-service's replica `index`, counted from 0 (its name counts from 1).
+    ///
+    /// # Panics
+    /// Where there is no such replica.
+    pub fn worker(&self, index: usize) -> &Node {
+        &self.workers[index]
+    }
+
+    /// All replicas of the api-service.
+    pub fn apis(&self) -> &[Node] {
+        &self.apis
+    }
+
+    /// All replicas of the job-service.
+    pub fn workers(&self) -> &[Node] {
+        &self.workers
+    }
+
+    /// nats-server.
+    pub fn nats(&self) -> &Node {
+        &self.nats
+    }
+
+    /// The api-service's MongoDB.
+    pub fn api_mongo(&self) -> &Node {
+        &self.api_mongo
+    }
+
+    /// The job-service's MongoDB.
+    pub fn job_mongo(&self) -> &Node {
+        &self.job_mongo
+    }
+
+    /// nginx.
+    pub fn nginx(&self) -> &Node {
+        &self.nginx
+    }
+
+    /// Every part, the services first.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        let servers = [&self.nginx, &self.nats, &self.api_mongo, &self.job_mongo];
+        self.apis.iter().chain(&self.workers).chain(servers)
+    }
+
+    /// The folder with the data and `logs/`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The end of every part's log, for a failure's message.
+    pub fn tails(&self, lines: usize) -> String {
+        self.nodes().map(|node| format!("{}:\n{}", node.name(), node.log().tail(lines))).collect()
+    }
+
+    /// Starts one more replica of the job-service, with what [`Builder::worker_env`] said for its index, and
+    /// returns when it is ready.
+    pub async fn add_worker(&mut self) -> Result<Node> {
+        let worker = self.replicas.start(Role::Worker, self.workers.len(), PortLease::any()?).await?;
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.watch(&worker);
+        }
+        self.workers.push(worker.clone());
+        Ok(worker)
+    }
+
+    /// Stops gently: the services, then nginx, then NATS and MongoDB. What takes too long is killed.
+    pub async fn stop(mut self) -> Result<()> {
+        self.supervisor = None;
+        let services = self.apis.iter().chain(&self.workers);
+        join_all(services.map(|service| service.terminate_within(SERVICES_GRACE))).await;
+        self.nginx.terminate_within(SERVERS_GRACE).await?;
+        let stores = [&self.nats, &self.api_mongo, &self.job_mongo];
+        try_join_all(stores.map(|store| store.terminate_within(SERVERS_GRACE))).await?;
+        self.folder.close()
+    }
+
+    pub(crate) fn supervise_all(&mut self) {
+        let Some(mut supervisor) = self.supervisor.take() else { return };
+        for node in self.nodes() {
+            supervisor.watch(node);
+        }
+        self.supervisor = Some(supervisor);
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Nobody is started again, then the processes go; the folder goes as the last field.
+        self.supervisor = None;
+        self.nodes().for_each(|node| node.close());
+    }
+}

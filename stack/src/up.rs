@@ -1,0 +1,91 @@
+//! `cargo stack up`: everything, until Ctrl-C.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use stack::{Builder, Profile, Stack};
+
+use crate::terminal;
+
+/// What `up` can be told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Replicas of the api-service
+    #[arg(long, default_value_t = 2)]
+    api: usize,
+    /// Replicas of the job-service
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// The port on 127.0.0.1 that nginx listens on
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Keeps the data in this folder, one subfolder a server; without it the data is gone at the end
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Builds the services with optimizations
+    #[arg(long)]
+    release: bool,
+}
+
+pub(crate) async fn run(options: Options) -> Result<ExitCode> {
+    let stop_asked = terminal::stop_asked()?;
+    tokio::pin!(stop_asked);
+    let begun = Instant::now();
+    let stack = tokio::select! {
+        stack = describe(&options)?.start() => stack?,
+        () = &mut stop_asked => return Ok(ExitCode::SUCCESS),
+    };
+    println!("\n{}", welcome(&stack, &options, begun));
+
+    stop_asked.await;
+    println!("\nstopping; again Ctrl-C to kill");
+    let again = terminal::stop_asked()?;
+    tokio::select! {
+        stopped = stack.stop() => stopped?,
+        () = again => println!("killed"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(options: &Options) -> Result<Builder> {
+    let profile = if options.release { Profile::Release } else { Profile::Dev };
+    let mut stack = Stack::builder().api(options.api).workers(options.workers).port(options.port);
+    stack = stack.profile(profile).work_dir(std::env::current_dir()?).supervise(true).sink(show);
+    if let Some(data) = &options.data {
+        stack = stack.data(data);
+    }
+    if terminal::is_watched() && std::env::var_os("LOG_FORMAT").is_none() {
+        stack = stack.env("LOG_FORMAT", "text");
+    }
+    Ok(stack)
+}
+
+/// The services' lines and the stack's own. The servers' are in their files, and nginx speaks only in trouble.
+fn show(name: &str, line: &str) {
+    if !["nats", "api-mongo", "job-mongo"].contains(&name) {
+        // A closed pipe (`| head`) is no reason to fail.
+        let _ = writeln!(std::io::stdout(), "{}", terminal::log_line(name, line));
+    }
+}
+
+fn welcome(stack: &Stack, options: &Options, begun: Instant) -> String {
+    let url = stack.url();
+    let data = if options.data.is_some() { "kept in" } else { "until the end in" };
+    format!(
+        r#"Hasty is ready after {:.1} s, on {}
+
+  curl -si {url}/v1/jobs -H 'content-type: application/json' \
+       -d '{{"kind":"sleep","payload":{{"min_s":1,"max_s":3}}}}'
+  curl -s  {url}/v1/jobs/<the id in the answer>
+
+  data and logs are {data} {}
+  Ctrl-C stops everything
+"#,
+        begun.elapsed().as_secs_f32(),
+        terminal::coloured(url, 1),
+        stack.folder().display(),
+    )
+}
