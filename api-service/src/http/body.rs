@@ -56,6 +56,21 @@ pub async fn read_fields(request: &HttpRequest, body: Payload, limit: usize) -> 
     Fields::parse(&read_body(body, limit).await?)
 }
 
+/// Reads the body as a JSON object, where there is a body.
+///
+/// # Errors
+/// Those of [`read_fields`].
+pub async fn read_optional_fields(
+    request: &HttpRequest,
+    body: Payload,
+    limit: usize,
+) -> Result<Option<Fields>, Problem> {
+    if request.headers().contains_key(header::CONTENT_TYPE) {
+        return read_fields(request, body, limit).await.map(Some);
+    }
+    if read_body(body, limit).await?.is_empty() { Ok(None) } else { Err(Problem::not_json()) }
+}
+
 /// The fields of a JSON object. Each is taken once; what is left over at the end, and all that was
 /// wrong, is told by [`Fields::finish`].
 #[derive(Debug)]
@@ -72,8 +87,9 @@ impl Fields {
     pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| Problem::malformed_body("the body is not UTF-8"))?;
-        // One level is the body's own object.
-        if depth(text) > MAX_JSON_DEPTH + 1 {
+        // The parser has a limit of its own, but says nothing of the field. The levels of a batch's
+        // list and of the bodies' own objects come on top of a payload's.
+        if depth(text) > MAX_JSON_DEPTH + 3 {
             let error = FieldError::new("payload", format!("is nested deeper than {MAX_JSON_DEPTH} levels"));
             return Err(Problem::invalid(vec![error]));
         }

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bson::{DateTime, RawDocumentBuf, doc, rawdoc};
+use bson::{DateTime, doc, rawdoc};
 use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 use serde::{Deserialize, Serialize};
 use service_kit::{
     GroupCommit, GroupLimits, Mongo, StoreError, Weigh,
-    mongo::{Durability, Statement},
+    mongo::{Durability, Statement, raw},
 };
 use shared_events::{JobCreated, Queue, RunId, Status, TraceContext, WorkerId};
 
@@ -546,8 +546,4 @@ fn judge(run: &Run, seen: Option<&Glance>) -> Result<Recorded, StoreError> {
         }
         _ => Ok(Recorded::Superseded),
     }
-}
-
-fn raw(value: &impl Serialize) -> Result<RawDocumentBuf, StoreError> {
-    bson::serialize_to_raw_document_buf(value).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
