@@ -41,19 +41,21 @@ pub async fn read_body(mut body: Payload, limit: usize) -> Result<Bytes, Problem
 /// # Errors
 /// Those of [`read_body`]; 415 for another content type; 400 where it is no JSON object.
 pub async fn read_fields(request: &HttpRequest, body: Payload, limit: usize) -> Result<Fields, Problem> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let is_json = essence.eq_ignore_ascii_case("application/json")
-        || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
-    if !is_json {
-        return Err(Problem::not_json());
-    }
+    check_content_type(request)?;
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|declared: usize| declared > limit) {
         return Err(Problem::too_large(limit));
     }
     Fields::parse(&read_body(body, limit).await?)
+}
+
+fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
+    if is_json { Ok(()) } else { Err(Problem::not_json()) }
 }
 
 /// Reads the body as a JSON object, where there is a body.
@@ -65,10 +67,12 @@ pub async fn read_optional_fields(
     body: Payload,
     limit: usize,
 ) -> Result<Option<Fields>, Problem> {
-    if request.headers().contains_key(header::CONTENT_TYPE) {
-        return read_fields(request, body, limit).await.map(Some);
+    let bytes = read_body(body, limit).await?;
+    if bytes.is_empty() {
+        return Ok(None);
     }
-    if read_body(body, limit).await?.is_empty() { Ok(None) } else { Err(Problem::not_json()) }
+    check_content_type(request)?;
+    Fields::parse(&bytes).map(Some)
 }
 
 /// The fields of a JSON object. Each is taken once; what is left over at the end, and all that was
