@@ -11,6 +11,7 @@ pub mod due;
 pub mod fetch;
 pub mod health;
 pub mod held;
+pub mod isolation;
 pub mod kinds;
 pub mod lease;
 pub mod ledger;
