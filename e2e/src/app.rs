@@ -106,6 +106,15 @@ impl App {
         jobs.count_documents(filter).await.expect("the jobs can be counted")
     }
 
+    /// Takes the api-service's database away, as if it had never been used.
+    ///
+    /// # Panics
+    /// Where it cannot be dropped.
+    pub async fn drop_jobs(&self) {
+        let jobs = collection::<Document>(self.stack.api_mongo(), "hasty_api", "jobs").await;
+        jobs.client().database("hasty_api").drop().await.expect("the database can be dropped");
+    }
+
     /// How many runs the ledger has.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bson::doc;
 use e2e::{App, NewJob, Shared, Status};
 use futures::future::join_all;
+use reqwest::Method;
 use stack::{Stack, poll};
 
 static STACK: Shared = Shared::new(|| Stack::builder().api(2).workers(1));
@@ -41,6 +42,29 @@ async fn fifty_at_once_on_two_replicas_make_one_job() {
     }
     assert_eq!(app.stored_jobs(doc! { "object_id": "contested" }).await, 1);
     assert_eq!(app.ended(&job).await.status, Status::Finished);
+}
+
+#[tokio::test]
+async fn fifty_at_once_make_one_job_also_before_the_database_was_ever_used() {
+    let app = App::start(Stack::builder().api(2).workers(0)).await;
+    for replica in app.stack().apis() {
+        replica.terminate().await.unwrap();
+    }
+    app.drop_jobs().await;
+    for replica in app.stack().apis() {
+        replica.launch().unwrap();
+    }
+
+    // They are asked from the first moment that they listen.
+    let replicas = [app.replica(0), app.replica(1)];
+    let wish = NewJob::noop().object("first of all");
+    let answers = join_all((0..50).map(|i| {
+        let replica = &replicas[i % 2];
+        let create = || replica.try_send(replica.request(Method::POST, "/v1/jobs").json(&wish));
+        poll::until("the replica to listen", Duration::from_secs(10), create)
+    }));
+    let statuses: Vec<u16> = answers.await.into_iter().map(|answer| answer.unwrap().status).collect();
+    assert_eq!(app.stored_jobs(doc! {}).await, 1, "{statuses:?}");
 }
 
 #[tokio::test]
