@@ -14,17 +14,16 @@ async fn long_jobs_of_a_stopped_worker_go_on_elsewhere_at_once_and_nothing_is_ch
     let app = App::start(Stack::builder().api(1).workers(2).env("SHUTDOWN_GRACE_S", 1)).await;
     let created = app.create_many(&NewJob::sleep(4.0), 10).await;
     let running = app.all_running(&created).await;
-    let pid = app.stack().worker(0).pid().unwrap();
-    let theirs: Vec<_> = running.into_iter().filter(|job| job.is_by(pid)).collect();
-    assert!(!theirs.is_empty(), "the other worker has all of them");
+    let stopped = app.worker_of(&running[0]);
+    let theirs: Vec<_> = running.into_iter().filter(|job| app.worker_of(job) == stopped).collect();
 
     let told_at = OffsetDateTime::now_utc();
-    let status = app.stack().worker(0).terminate().await.unwrap();
+    let status = app.stack().worker(stopped).terminate().await.unwrap();
     assert_eq!(status.code(), Some(0));
 
     for job in app.all_ended(&theirs).await {
         assert_eq!((job.status, job.attempt), (Status::Finished, 2), "{job:?}");
-        assert_eq!(app.worker_of(&job), 1);
+        assert_eq!(app.worker_of(&job), 1 - stopped);
         let waited = job.started_after(told_at).expect("the second attempt started after the signal");
         assert!(waited < Duration::from_secs(1 + 5), "waited {waited:?}: {job:?}");
         let run = app.ledger(&job).await;
@@ -36,15 +35,11 @@ async fn long_jobs_of_a_stopped_worker_go_on_elsewhere_at_once_and_nothing_is_ch
 #[tokio::test]
 async fn a_worker_told_to_stop_finishes_what_it_has_and_takes_nothing_new() {
     let app = App::start(Stack::builder().api(1).workers(2)).await;
-    let pid = app.stack().worker(0).pid().unwrap();
-    let long = poll::until("worker 1 to have a job", SOON, || async {
-        let job = app.create(&NewJob::sleep(3.0)).await;
-        let job = app.running(&job).await;
-        if job.is_by(pid) { Ok(job) } else { Err("the other one took it") }
-    });
-    let long = long.await.unwrap();
-    app.stack().worker(0).signal(Signal::SIGTERM);
-    let told = || async { app.stack().worker(0).log().contains("no new jobs") };
+    let long = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
+    let stopped = app.stack().worker(app.worker_of(&long));
+    let pid = stopped.pid().unwrap();
+    stopped.signal(Signal::SIGTERM);
+    let told = || async { stopped.log().contains("no new jobs") };
     poll::until("the worker to have heard", SOON, told).await.unwrap();
 
     let mut later = Vec::new();
@@ -55,8 +50,8 @@ async fn a_worker_told_to_stop_finishes_what_it_has_and_takes_nothing_new() {
         assert_eq!((job.status, job.attempt), (Status::Finished, 1), "{job:?}");
         assert!(!job.is_by(pid), "taken by a worker that was told to stop: {job:?}");
     }
-    assert!(app.stack().worker(0).is_running(), "too slow to tell");
-    assert_eq!(app.stack().worker(0).wait().await.unwrap().code(), Some(0));
+    assert!(stopped.is_running(), "too slow to tell");
+    assert_eq!(stopped.wait().await.unwrap().code(), Some(0));
     let long = app.ended(&long).await;
     assert_eq!((long.status, long.attempt), (Status::Finished, 1));
 }

@@ -1,6 +1,9 @@
 //! Every database call about jobs.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bson::{DateTime, RawDocumentBuf, Uuid, doc, oid::ObjectId, rawdoc};
 use futures::TryStreamExt;
@@ -14,6 +17,7 @@ use shared_events::{
     AttemptSummary, CancelReason, JobError, JobEvent, JobId, JobRetrying, JobStarted, Position, Status,
     WorkerId,
 };
+use tokio::sync::OnceCell;
 
 use super::{
     Announcement, Job,
@@ -29,6 +33,7 @@ const OBJECT_WINDOW: &str = "object_window";
 #[derive(Clone)]
 pub struct Jobs {
     mongo: Mongo,
+    indexes: Arc<OnceCell<()>>,
     inserts: GroupCommit<Job, Inserted>,
     noted: GroupCommit<Noted, ()>,
 }
@@ -86,7 +91,7 @@ impl Jobs {
                 commit_noted(mongo.clone(), noted)
             })
         };
-        Self { mongo, inserts, noted }
+        Self { mongo, indexes: Arc::default(), inserts, noted }
     }
 
     /// The database.
@@ -95,11 +100,15 @@ impl Jobs {
         &self.mongo
     }
 
-    /// Makes sure that the indexes are there: one that is unique, one for everything that is due.
+    /// Makes sure, once, that the indexes are there: one that is unique, one for everything that is due.
     ///
     /// # Errors
     /// Where the database does not answer.
     pub async fn prepare(&self) -> Result<(), StoreError> {
+        self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
+    }
+
+    async fn create_indexes(&self) -> Result<(), StoreError> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let window = IndexOptions::builder()
             .name(OBJECT_WINDOW.to_owned())
@@ -120,6 +129,8 @@ impl Jobs {
     /// # Errors
     /// Where that is not known to be done.
     pub async fn insert(&self, job: Job) -> Result<Inserted, StoreError> {
+        // Without the unique index an object's window would refuse nobody.
+        self.prepare().await?;
         self.inserts.submit(job).await
     }
 
