@@ -95,10 +95,10 @@ async fn ask_child(kind: &Kind, attempt: Attempt) -> anyhow::Result<Verdict> {
 /// # Errors
 /// Where the order can not be read or the answer not be written.
 pub async fn serve_one(registry: &Registry) -> anyhow::Result<()> {
-    let mut order = Vec::new();
-    tokio::io::stdin().read_to_end(&mut order).await.context("could not read the order")?;
+    // Blocking is fine: this process has nothing else to do.
+    let order = std::io::read_to_string(std::io::stdin()).context("could not read the order")?;
     let Order { run, number, kind, payload } =
-        serde_json::from_slice(&order).context("the order is not readable")?;
+        serde_json::from_str(&order).context("the order is not readable")?;
     let attempt = Attempt { run, number, payload, stop: CancellationToken::new() };
     let (verdict, result, error) = match registry.attempt(&kind, attempt).await {
         Verdict::Done(result) => (Word::Done, result, None),

@@ -8,11 +8,14 @@ mod outbox;
 pub(super) use lifecycle::OPEN;
 pub use outbox::{Note, StoreState};
 
+use std::sync::Arc;
+
 use bson::{DateTime, doc};
 use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh};
 use shared_events::JobId;
+use tokio::sync::OnceCell;
 
 use super::{Job, document::stored_id};
 
@@ -34,6 +37,7 @@ const TOMBSTONE_DAYS: u64 = 8;
 #[derive(Clone)]
 pub struct Jobs {
     mongo: Mongo,
+    indexes: Arc<OnceCell<()>>,
     inserts: GroupCommit<Job, Inserted>,
     notes: GroupCommit<Note, ()>,
 }
@@ -86,7 +90,7 @@ impl Jobs {
                 outbox::commit_notes(mongo.clone(), notes)
             })
         };
-        Self { mongo, inserts, notes }
+        Self { mongo, indexes: Arc::default(), inserts, notes }
     }
 
     /// The database.
@@ -95,11 +99,15 @@ impl Jobs {
         &self.mongo
     }
 
-    /// Makes sure that the indexes are there: two that are unique, one for everything that is due.
+    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due.
     ///
     /// # Errors
     /// Where the database does not answer.
     pub async fn prepare(&self) -> Result<(), StoreError> {
+        self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
+    }
+
+    async fn create_indexes(&self) -> Result<(), StoreError> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let unique = |name: &str, claim: Claim| {
             let options = IndexOptions::builder()
@@ -137,6 +145,8 @@ impl Jobs {
     /// # Errors
     /// Where that is not known to be done.
     pub async fn insert(&self, job: Job) -> Result<Inserted, StoreError> {
+        // Without the unique indexes neither a window nor a key would refuse anybody.
+        self.prepare().await?;
         self.inserts.submit(job).await
     }
 
