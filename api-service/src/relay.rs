@@ -1,5 +1,5 @@
 //! Announces jobs: at once when one was stored, and by a scan for what a crash or an absent broker
-//! left behind. Both ways lead through [`Relay::announce`].
+//! left behind. Both ways lead through `Relay::announce`.
 
 use std::{sync::Arc, time::Duration};
 
