@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use job_service::{App, isolation, kinds::Registry, settings::Settings};
-use service_kit::{probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
 
 /// Runs Hasty's jobs.
 #[derive(Debug, Parser)]
@@ -27,6 +27,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    faults::setup();
     let command = Cli::parse().command.unwrap_or(Command::Serve);
     let settings = match Settings::from_env() {
         Ok(settings) => settings,
