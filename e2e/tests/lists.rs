@@ -45,9 +45,15 @@ async fn filters_are_combined() {
     let done = app.create(&NewJob::noop().object("filtered-1")).await;
     app.ended(&done).await;
     let waits = app.create(&NewJob::noop().queue("nobody").object("filtered-2")).await;
-    assert_eq!(ids(&app, "object_id=filtered-1&status=finished,failed&kind=noop").await, std::slice::from_ref(&done.id));
+    assert_eq!(
+        ids(&app, "object_id=filtered-1&status=finished,failed&kind=noop").await,
+        std::slice::from_ref(&done.id)
+    );
     assert!(ids(&app, "object_id=filtered-1&status=queued").await.is_empty());
-    assert_eq!(ids(&app, "queue=nobody&status=queued&object_id=filtered-2").await, std::slice::from_ref(&waits.id));
+    assert_eq!(
+        ids(&app, "queue=nobody&status=queued&object_id=filtered-2").await,
+        std::slice::from_ref(&waits.id)
+    );
     let created_at =
         app.get(&format!("/v1/jobs/{}", waits.id)).await.json()["created_at"].as_str().unwrap().to_owned();
     assert_eq!(ids(&app, &format!("queue=nobody&created_after={created_at}")).await, [waits.id]);
