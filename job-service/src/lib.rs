@@ -191,7 +191,5 @@ async fn wind_down(fetcher: &Fetcher, concurrency: usize, grace: Duration) {
     if tokio::time::timeout(LAST_WORDS, runner.relay.finish()).await.is_err() {
         warn!("some outcomes are not announced; another replica's scan will");
     }
-    if let Err(error) = fetcher.broker.nats().client().flush().await {
-        warn!(%error, "last messages may not have reached NATS");
-    }
+    fetcher.broker.nats().flush().await;
 }
