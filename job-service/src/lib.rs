@@ -106,9 +106,14 @@ impl App {
         let keepers = TaskTracker::new();
         spawn_keepers(&fetcher, &keepers, &keep);
 
+        // Not cut off in the middle: what is being fetched or claimed would wait for a lease's end.
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
         tokio::select! {
-            () = stop.cancelled() => {}
             () = fetch_when_ready(&fetcher, &stop) => {}
+            () = overdue => {}
         }
         wind_down(&fetcher, concurrency, settings.shutdown_grace).await;
         keep.cancel();
@@ -139,7 +144,10 @@ async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
     let ledger = &fetcher.runner.ledger;
     while let Err(error) = prepare(ledger).await {
         warn!(error = chain(&error), "waiting for MongoDB");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
     }
     info!("ledger is there; taking jobs");
     let due_scan = fetcher.runner.settings.due_scan;
