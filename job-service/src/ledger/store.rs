@@ -105,6 +105,7 @@ impl Ledger {
     /// Prepares the ledger of `worker`; `held` are the runs that it is running.
     #[must_use]
     pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration) -> Self {
+        let mongo = mongo.slow_after(lease / 6);
         let core = Arc::new(Core { mongo, worker, held, lease });
         let limits = GroupLimits::default();
         let claims = {
@@ -346,7 +347,9 @@ impl Core {
     /// Does what [`examine`] says about each run.
     async fn act_on(&self, found: Vec<Run>) -> Result<Vec<Claimed>, StoreError> {
         let now = self.mongo.clock().now();
-        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > self.lease / 3);
+        // Longer than the others need to renew theirs, which they do every third of a lease.
+        let pause = (self.lease / 2).max(Duration::from_secs(2));
+        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > pause);
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         let mut tell_again = bson::RawArrayBuf::new();
         for run in found {
