@@ -66,7 +66,7 @@ impl Fetcher {
             };
             match sources {
                 Ok(sources) => {
-                    let waits = CancellationToken::new();
+                    let waits = stop.child_token();
                     self.fetch_from(&sources, stop, &waits).await;
                     waits.cancel();
                 }
@@ -101,7 +101,7 @@ impl Fetcher {
                 match pull_now(&source.consumer, slots.len()).await {
                     Ok(messages) => {
                         for message in messages {
-                            self.attend(message, slots.pop());
+                            self.attend(message, slots.pop().filter(|_| !stop.is_cancelled()));
                         }
                     }
                     Err(error) => {
@@ -162,14 +162,15 @@ impl Fetcher {
         let (woken, waits) = (Arc::clone(woken), waits.clone());
         tokio::spawn(async move {
             let one = tokio::select! {
-                () = waits.cancelled() => return,
+                biased;
                 one = pull_one(&consumer) => one,
+                () = waits.cancelled() => return,
             };
             waiting.store(false, Ordering::Release);
             match one {
                 Ok(Some(message)) => match Arc::clone(&fetcher.slots).try_acquire_owned() {
-                    Ok(slot) => fetcher.attend(message, Some(slot)),
-                    Err(_) => give_back(&message, None).await,
+                    Ok(slot) if !waits.is_cancelled() => fetcher.attend(message, Some(slot)),
+                    Ok(_) | Err(_) => give_back(&message, None).await,
                 },
                 Ok(None) => {}
                 // The next pull that does not wait says what is wrong.

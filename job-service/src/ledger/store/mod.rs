@@ -45,6 +45,7 @@ impl Ledger {
     /// Prepares the ledger of `worker`; `held` are the runs that it is running.
     #[must_use]
     pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration) -> Self {
+        let mongo = mongo.slow_after(lease / 6);
         let core = Arc::new(Core { mongo, worker, held, lease });
         let limits = GroupLimits::default();
         let claims = {
