@@ -49,7 +49,7 @@ impl Events {
     }
 
     async fn read(&self) -> anyhow::Result<()> {
-        let definition = streams::api_consumer(None);
+        let definition = streams::api_consumer(self.applied().await?.map(|applied| applied + 1));
         let consumer =
             streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOB_EVENTS, definition)
                 .await?;
@@ -76,6 +76,17 @@ impl Events {
             }
         }
         Ok(())
+    }
+
+    /// Up to where the stream is applied, as far as that was remembered and it is the same stream.
+    async fn applied(&self) -> anyhow::Result<Option<u64>> {
+        let Some(known) = self.jobs.store_state(streams::JOB_EVENTS).await? else { return Ok(None) };
+        let stream = self.broker.jetstream().get_stream(streams::JOB_EVENTS).await?;
+        let info = stream.cached_info();
+        let created_ms = info.created.unix_timestamp_nanos() / 1_000_000;
+        let applied = u64::try_from(known.sequence)?;
+        let same = created_ms == i128::from(known.created_ms) && applied <= info.state.last_sequence;
+        Ok(same.then_some(applied))
     }
 
     /// Applies a batch, however long the database is away, then acks it.

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::{
     backoff,
     held::{Held, Stop},
+    isolation,
     kinds::{Attempt, Registry, Verdict},
     ledger::{Ending, Ledger, Recorded, Run},
     relay::Relay,
@@ -112,6 +113,9 @@ impl Runner {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
         let attempt = Attempt { run: run.id, number: run.attempt, payload, stop };
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
+        if run.lost >= isolation::SUSPICIOUS {
+            return tokio::spawn(async move { isolation::attempt(&kind, attempt).await });
+        }
         tokio::spawn(async move { registry.attempt(&kind, attempt).await })
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use job_service::{App, settings::Settings};
+use job_service::{App, isolation, kinds::Registry, settings::Settings};
 use service_kit::{probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
 
 /// Runs Hasty's jobs.
@@ -20,6 +20,9 @@ enum Command {
     Serve,
     /// Ask a running worker whether it is ready; the exit code answers.
     Healthcheck,
+    /// Make one attempt, ordered on standard input; what workers start for runs that lost two leases.
+    #[command(hide = true)]
+    Attempt,
 }
 
 #[tokio::main]
@@ -35,6 +38,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve => serve(settings).await,
         Command::Healthcheck => probe::ready(settings.health_addr).await,
+        Command::Attempt => isolation::serve_one(&Registry::new(settings.worker.faults)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
 //! Announces what the ledger says: at once when a run has ended, and by a scan for what a crash or
-//! an absent broker left behind. Both ways lead through [`Relay::announce`].
+//! an absent broker left behind. Both ways lead through `Relay::announce`.
 
 use std::{sync::Arc, time::Duration};
 
