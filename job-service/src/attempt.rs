@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bson::DateTime;
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{CancelReason, JobError, JsonText, Status};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -73,7 +73,9 @@ impl Runner {
             }
             over => self.ending(&run, over, now),
         };
+        gap("job.attempt.over");
         let recorded = self.record(&run, ending, now).await;
+        gap("job.attempt.recorded");
         drop(hold);
         drop(slot);
         if let Some(ended) = recorded {

@@ -6,8 +6,12 @@ use std::time::Duration;
 use async_nats::jetstream::{Message, consumer::pull};
 use bytes::Bytes;
 use futures::StreamExt;
-use service_kit::{StoreError, telemetry::chain};
-use shared_events::{Broker, JobCancel, RunId, streams, subjects};
+use service_kit::{StoreError, faults::gap, telemetry::chain};
+use shared_events::{
+    Broker, JobCancel, RunId,
+    consume::{self, Reader},
+    streams, subjects,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -16,9 +20,6 @@ use crate::{
     ledger::{CancelWanted, Cancels, Ledger},
     relay::Relay,
 };
-
-/// The most wishes of one batch.
-const BATCH: usize = 200;
 
 /// See the module.
 #[derive(Clone)]
@@ -33,23 +34,54 @@ pub struct Control {
     pub relay: Relay,
 }
 
-impl Control {
-    /// Reads until told to stop; makes the consumer anew whenever its stream ends or breaks.
-    pub async fn run(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                read = self.read() => if let Err(error) = read {
-                    debug!(error = chain(error.as_ref()), "no cancels yet");
+impl Reader for Control {
+    const STREAM: &'static str = streams::JOB_CONTROL;
+    const BATCH: usize = 200;
+    const AHEAD: usize = 200;
+
+    async fn definition(&self) -> Result<pull::Config, async_nats::Error> {
+        Ok(streams::control_consumer())
+    }
+
+    /// Has a batch decided by the ledger, however long the database is away, then acks it.
+    async fn take(&self, messages: Vec<Message>) {
+        gap("job.control.read");
+        let mut pause = Duration::from_millis(100);
+        let cancels = loop {
+            match self.decide(&messages).await {
+                Ok(cancels) => break cancels,
+                Err(error) => {
+                    warn!(
+                        error = chain(&error),
+                        cancels = messages.len(),
+                        "cancels not recorded yet; trying again"
+                    );
                 }
             }
-            self.broker.suspect_missing();
-            let jitter = Duration::from_millis(rand::random_range(100..600));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(jitter) => {}
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        };
+        gap("job.control.recorded");
+        cancels.stop.iter().for_each(|run| self.held.stop(run, Stop::Requested));
+        if !cancels.stop.is_empty()
+            && let Ok(body) = serde_json::to_vec(&cancels.stop)
+        {
+            self.broker.tell(subjects::STOP, Bytes::from(body)).await;
+        }
+        gap("job.control.told");
+        cancels.ended.into_iter().for_each(|run| self.relay.announce_soon(run));
+        for message in &messages {
+            if let Err(error) = message.ack().await {
+                debug!(%error, "ack not sent; the cancel comes again and changes nothing");
             }
         }
+    }
+}
+
+impl Control {
+    /// Reads until told to stop.
+    pub async fn run(&self, stop: &CancellationToken) {
+        consume::read(&self.broker, self, stop).await;
     }
 
     /// Stops handlers that another worker was told to stop, until told to stop itself.
@@ -67,66 +99,6 @@ impl Control {
             match serde_json::from_slice::<Vec<RunId>>(&message.payload) {
                 Ok(runs) => runs.iter().for_each(|run| self.held.stop(run, Stop::Requested)),
                 Err(error) => debug!(%error, "another worker's broadcast is not readable"),
-            }
-        }
-    }
-
-    async fn read(&self) -> anyhow::Result<()> {
-        let definition = streams::control_consumer();
-        let consumer =
-            streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOB_CONTROL, definition)
-                .await?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH)
-            .expires(Duration::from_secs(30))
-            .heartbeat(Duration::from_secs(5))
-            .messages()
-            .await?;
-        let mut batches = messages.ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
-            let (mut messages, mut broken) = (Vec::with_capacity(batch.len()), None);
-            for message in batch {
-                match message {
-                    Ok(message) => messages.push(message),
-                    Err(error) => broken = Some(error),
-                }
-            }
-            self.take(messages).await;
-            if let Some(error) = broken {
-                anyhow::bail!(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has a batch decided by the ledger, however long the database is away, then acks it.
-    async fn take(&self, messages: Vec<Message>) {
-        let mut pause = Duration::from_millis(100);
-        let cancels = loop {
-            match self.decide(&messages).await {
-                Ok(cancels) => break cancels,
-                Err(error) => {
-                    warn!(
-                        error = chain(&error),
-                        cancels = messages.len(),
-                        "cancels not recorded yet; trying again"
-                    );
-                }
-            }
-            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-        };
-        cancels.stop.iter().for_each(|run| self.held.stop(run, Stop::Requested));
-        if !cancels.stop.is_empty()
-            && let Ok(body) = serde_json::to_vec(&cancels.stop)
-        {
-            self.broker.tell(subjects::STOP, Bytes::from(body)).await;
-        }
-        cancels.ended.into_iter().for_each(|run| self.relay.announce_soon(run));
-        for message in &messages {
-            if let Err(error) = message.ack().await {
-                debug!(%error, "ack not sent; the cancel comes again and changes nothing");
             }
         }
     }

@@ -114,9 +114,14 @@ impl App {
         let keepers = TaskTracker::new();
         spawn_keepers(&fetcher, &keepers, &keep);
 
+        // Not cut off in the middle: what is being fetched or claimed would wait for a lease's end.
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
         tokio::select! {
-            () = stop.cancelled() => {}
             () = fetch_when_ready(&fetcher, &stop) => {}
+            () = overdue => {}
         }
         wind_down(&fetcher, concurrency, settings.shutdown_grace).await;
         keep.cancel();
@@ -157,7 +162,10 @@ async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
     let ledger = &fetcher.runner.ledger;
     while let Err(error) = prepare(ledger).await {
         warn!(error = chain(&error), "waiting for MongoDB");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
     }
     info!("ledger is there; taking jobs");
     let due_scan = fetcher.runner.settings.due_scan;
@@ -209,7 +217,5 @@ async fn wind_down(fetcher: &Fetcher, concurrency: usize, grace: Duration) {
     if tokio::time::timeout(LAST_WORDS, runner.relay.finish()).await.is_err() {
         warn!("some outcomes are not announced; another replica's scan will");
     }
-    if let Err(error) = fetcher.broker.nats().client().flush().await {
-        warn!(%error, "last messages may not have reached NATS");
-    }
+    fetcher.broker.nats().flush().await;
 }

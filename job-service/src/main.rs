@@ -10,7 +10,7 @@ use job_service::{
     kinds::Registry,
     settings::{Settings, WorkerSettings},
 };
-use service_kit::{probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
 use shared_events::WorkerId;
 
 /// Runs Hasty's jobs.
@@ -34,6 +34,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    faults::setup();
     let command = Cli::parse().command.unwrap_or(Command::Serve);
     let settings = match Settings::from_env() {
         Ok(settings) => settings,

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bson::{doc, rawdoc};
@@ -114,7 +115,9 @@ impl Core {
     /// Does what [`examine`] says about each run.
     pub(super) async fn act_on(&self, found: Vec<Run>) -> Result<Vec<Claimed>, StoreError> {
         let now = self.mongo.clock().now();
-        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > self.lease / 3);
+        // Longer than the others need to renew theirs, which they do every third of a lease.
+        let pause = (self.lease / 2).max(Duration::from_secs(2));
+        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > pause);
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         let mut tell_again = bson::RawArrayBuf::new();
         for run in found {

@@ -46,6 +46,7 @@ impl Ledger {
     /// Prepares the ledger of `worker`; `held` are the runs that it is running.
     #[must_use]
     pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration, chronicle: Chronicle) -> Self {
+        let mongo = mongo.slow_after(lease / 6);
         let core = Arc::new(Core { mongo, worker, held, lease, chronicle });
         let limits = GroupLimits::default();
         let claims = {
