@@ -19,7 +19,7 @@ use async_nats::jetstream::{
 use futures::StreamExt;
 use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{Broker, JobCreated, Priority, Queue, RunId, Timestamp, streams};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
@@ -47,6 +47,8 @@ pub struct Fetcher {
     pub runner: Runner,
     /// One permit for each attempt that may run.
     pub slots: Arc<Semaphore>,
+    /// Held while slots are in the hands of pulls that do not wait.
+    pub pulling: Arc<Mutex<()>>,
     /// What is being attended to.
     pub tasks: TaskTracker,
 }
@@ -90,7 +92,7 @@ impl Fetcher {
             if self.database_is_away(stop).await {
                 continue;
             }
-            let mut slots = tokio::select! {
+            let (pulling, mut slots) = tokio::select! {
                 () = stop.cancelled() => return,
                 slots = self.free_slots() => slots,
             };
@@ -115,7 +117,7 @@ impl Fetcher {
             if slots.len() < before {
                 continue;
             }
-            drop(slots);
+            drop((slots, pulling));
             for source in sources {
                 self.wait_for_one(source, &woken, waits);
             }
@@ -140,17 +142,28 @@ impl Fetcher {
         }
     }
 
-    /// At least one slot, and what else is free.
-    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
+    /// At least one slot, and what else is free; and the word that they are in use for pulling.
+    async fn free_slots(&self) -> (MutexGuard<'_, ()>, Vec<OwnedSemaphorePermit>) {
         let Ok(first) = Arc::clone(&self.slots).acquire_owned().await else {
             return std::future::pending().await;
         };
+        let pulling = self.pulling.lock().await;
         let mut slots = vec![first];
         while slots.len() < BATCH {
             let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
             slots.push(slot);
         }
-        slots
+        (pulling, slots)
+    }
+
+    /// A slot, if one is free when no pull has all of them in its hands.
+    async fn slot_now(&self) -> Option<OwnedSemaphorePermit> {
+        let free = || Arc::clone(&self.slots).try_acquire_owned().ok();
+        if let Some(slot) = free() {
+            return Some(slot);
+        }
+        let _no_pull = self.pulling.lock().await;
+        free()
     }
 
     /// Leaves a waiting pull with the server, unless one is there already.
@@ -169,9 +182,9 @@ impl Fetcher {
             };
             waiting.store(false, Ordering::Release);
             match one {
-                Ok(Some(message)) => match Arc::clone(&fetcher.slots).try_acquire_owned() {
-                    Ok(slot) if !waits.is_cancelled() => fetcher.attend(message, Some(slot)),
-                    Ok(_) | Err(_) => give_back(&message, None).await,
+                Ok(Some(message)) => match fetcher.slot_now().await {
+                    Some(slot) if !waits.is_cancelled() => fetcher.attend(message, Some(slot)),
+                    _ => give_back(&message, None).await,
                 },
                 Ok(None) => {}
                 // The next pull that does not wait says what is wrong.

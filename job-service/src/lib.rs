@@ -87,7 +87,7 @@ impl App {
         };
         let concurrency = settings.concurrency;
         let slots = Arc::new(Semaphore::new(concurrency));
-        let fetcher = Fetcher { broker, runner, slots, tasks: TaskTracker::new() };
+        let fetcher = Fetcher { broker, runner, slots, pulling: Arc::default(), tasks: TaskTracker::new() };
         Ok(Self { fetcher, concurrency, health, address })
     }
 
