@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{Message, consumer::pull};
 use futures::StreamExt;
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{Broker, DecodeError, JobEvent, streams};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -102,12 +102,15 @@ impl Events {
             }
         }
         let mut pause = Duration::from_millis(100);
+        gap("api.events.read");
         while let Err(error) = self.apply(&events, &carriers, &unreadable).await {
             warn!(error = chain(&error), events = events.len(), "events not applied yet; trying again");
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
+        gap("api.events.applied");
         self.changed.tell(&events).await;
+        gap("api.events.told");
         for message in &messages {
             if let Err(error) = message.ack().await {
                 debug!(%error, "ack not sent; the event comes again and changes nothing");

@@ -127,9 +127,7 @@ impl App {
             warn!("grace is over; what was not announced is left to other replicas' scans");
         }
         server.abort();
-        if let Err(error) = self.broker.nats().client().flush().await {
-            warn!(%error, "last messages may not have reached NATS");
-        }
+        self.broker.nats().flush().await;
         info!("api-service has stopped");
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::JobId;
 use tokio::{
     sync::Notify,
@@ -94,6 +94,7 @@ impl Noting {
     async fn take_off(&self, jobs: &Jobs, all: bool) -> bool {
         let batch = self.due(all);
         let full = batch.len() == BATCH;
+        gap("api.noting.taken");
         let noted = join_all(batch.into_iter().map(|note| jobs.note(note))).await;
         if let Some(error) = noted.into_iter().find_map(Result::err) {
             debug!(error = chain(&error), "outbox marks stay; will be announced again");

@@ -9,7 +9,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::pull;
-use service_kit::telemetry::chain;
+use service_kit::{faults::Safeguard, telemetry::chain};
 use shared_events::{Broker, Priority, Queue, streams};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -52,7 +52,7 @@ impl Reconciler {
         let mut ensured = self.broker.ensured();
         let mut late_rounds = 0;
         loop {
-            if self.broker.nats().is_connected() {
+            if self.broker.nats().is_connected() && !Safeguard::Reconciler.is_off() {
                 match self.look(&mut late_rounds).await {
                     Ok(()) => {}
                     Err(error) => debug!(error = chain(error.as_ref()), "could not compare with the broker"),

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use bson::DateTime;
 use futures::future::join_all;
-use service_kit::telemetry::chain;
+use service_kit::{
+    faults::{Safeguard, gap},
+    telemetry::chain,
+};
 use shared_events::{Broker, Timestamp, TraceContext, subjects};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -103,7 +106,8 @@ impl Relay {
         let mut connects = self.broker.nats().connects();
         loop {
             // An absent broker takes nothing, and what is due stays due.
-            let more = self.broker.nats().is_connected() && self.scan_once().await;
+            let scans = self.broker.nats().is_connected() && !Safeguard::RelayScan.is_off();
+            let more = scans && self.scan_once().await;
             self.count_backlog().await;
             if more {
                 continue;
@@ -156,10 +160,12 @@ impl Relay {
         let mark = if job.duty == Some(Duty::Cancel) { Duty::Cancel } else { Duty::Announce };
         let (store, before) = (self.store.number(), self.store.highest());
         let now = self.jobs.mongo().clock().now();
+        gap("api.relay.taken");
         let published = match mark {
             Duty::Cancel => self.publish_cancel(job, now).await.map(|_| 0),
             Duty::Announce | Duty::Check => self.publish_created(job, now, before).await,
         };
+        gap("api.relay.published");
         let sequence = match published {
             Ok(sequence) => sequence,
             Err(error) => {

@@ -35,7 +35,7 @@ async fn long_jobs_of_a_stopped_worker_go_on_elsewhere_at_once_and_nothing_is_ch
 #[tokio::test]
 async fn a_worker_told_to_stop_finishes_what_it_has_and_takes_nothing_new() {
     let app = App::start(Stack::builder().api(1).workers(2)).await;
-    let long = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
+    let long = app.running(&app.create(&NewJob::sleep(5.0)).await).await;
     let stopped = app.stack().worker(app.worker_of(&long));
     let pid = stopped.pid().unwrap();
     stopped.signal(Signal::SIGTERM);

@@ -37,7 +37,7 @@ async fn a_worker_that_joins_late_takes_part() {
 #[tokio::test]
 async fn what_is_more_urgent_starts_first() {
     let app = App::start(Stack::builder().api(1).workers(1).env("WORKER_CONCURRENCY", 1)).await;
-    let blocking = app.create(&NewJob::sleep(1.5)).await;
+    let blocking = app.create(&NewJob::sleep(3.0)).await;
     app.running(&blocking).await;
     let short = NewJob::sleep(0.05);
     let mut waiting = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::{Message, consumer::pull};
 use bytes::Bytes;
 use futures::StreamExt;
-use service_kit::{StoreError, telemetry::chain};
+use service_kit::{StoreError, faults::gap, telemetry::chain};
 use shared_events::{Broker, JobCancel, RunId, streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -102,6 +102,7 @@ impl Control {
 
     /// Has a batch decided by the ledger, however long the database is away, then acks it.
     async fn take(&self, messages: Vec<Message>) {
+        gap("job.control.read");
         let mut pause = Duration::from_millis(100);
         let cancels = loop {
             match self.decide(&messages).await {
@@ -117,12 +118,14 @@ impl Control {
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         };
+        gap("job.control.recorded");
         cancels.stop.iter().for_each(|run| self.held.stop(run, Stop::Requested));
         if !cancels.stop.is_empty()
             && let Ok(body) = serde_json::to_vec(&cancels.stop)
         {
             self.broker.tell(subjects::STOP, Bytes::from(body)).await;
         }
+        gap("job.control.told");
         cancels.ended.into_iter().for_each(|run| self.relay.announce_soon(run));
         for message in &messages {
             if let Err(error) = message.ack().await {

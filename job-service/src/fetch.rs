@@ -17,14 +17,15 @@ use async_nats::jetstream::{
     consumer::{PullConsumer, pull},
 };
 use futures::StreamExt;
-use service_kit::telemetry::chain;
-use shared_events::{Broker, JobCreated, Priority, Queue, Timestamp, streams};
+use service_kit::{faults::gap, telemetry::chain};
+use shared_events::{Broker, JobCreated, Priority, Queue, RunId, Timestamp, streams};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
     attempt::Runner,
+    chronicle::Deed,
     ledger::{Announced, Claimed},
 };
 
@@ -66,7 +67,7 @@ impl Fetcher {
             };
             match sources {
                 Ok(sources) => {
-                    let waits = CancellationToken::new();
+                    let waits = stop.child_token();
                     self.fetch_from(&sources, stop, &waits).await;
                     waits.cancel();
                 }
@@ -101,7 +102,7 @@ impl Fetcher {
                 match pull_now(&source.consumer, slots.len()).await {
                     Ok(messages) => {
                         for message in messages {
-                            self.attend(message, slots.pop());
+                            self.attend(message, slots.pop().filter(|_| !stop.is_cancelled()));
                         }
                     }
                     Err(error) => {
@@ -162,14 +163,15 @@ impl Fetcher {
         let (woken, waits) = (Arc::clone(woken), waits.clone());
         tokio::spawn(async move {
             let one = tokio::select! {
-                () = waits.cancelled() => return,
+                biased;
                 one = pull_one(&consumer) => one,
+                () = waits.cancelled() => return,
             };
             waiting.store(false, Ordering::Release);
             match one {
                 Ok(Some(message)) => match Arc::clone(&fetcher.slots).try_acquire_owned() {
-                    Ok(slot) => fetcher.attend(message, Some(slot)),
-                    Err(_) => give_back(&message, None).await,
+                    Ok(slot) if !waits.is_cancelled() => fetcher.attend(message, Some(slot)),
+                    Ok(_) | Err(_) => give_back(&message, None).await,
                 },
                 Ok(None) => {}
                 // The next pull that does not wait says what is wrong.
@@ -210,16 +212,27 @@ impl Fetcher {
             return ack(&message).await;
         }
         let run_id = announced.data.run_id();
+        gap("job.fetch.fetched");
+        self.note_redelivery(&message, run_id);
         let announced = Announced { created: announced.data, trace: announced.traceparent };
         match self.runner.ledger.claim(announced).await {
             Ok(claimed) => {
+                gap("job.claim.stored");
                 ack(&message).await;
+                gap("job.claim.acked");
                 self.go_on(claimed, slot).await;
             }
             Err(error) => {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; announcement given back");
                 give_back(&message, Some(retry_after())).await;
             }
+        }
+    }
+
+    fn note_redelivery(&self, message: &Message, run: RunId) {
+        let chronicle = &self.runner.chronicle;
+        if chronicle.is_on() && message.info().is_ok_and(|info| info.delivered > 1) {
+            chronicle.note(Deed::Redelivered, run, 0);
         }
     }
 

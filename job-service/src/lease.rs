@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use service_kit::telemetry::chain;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -26,10 +27,12 @@ pub async fn keep(ledger: &Ledger, held: &Held, lease: Duration, stop: &Cancella
         if running.is_empty() {
             continue;
         }
-        let count = running.len();
+        let (count, asked) = (running.len(), Instant::now());
         match ledger.renew(running).await {
             Ok(renewal) => {
                 debug!(count, refused = renewal.superseded.len(), "leases renewed");
+                // They hold from when it was asked, which may be long ago where the database was away.
+                pause = third.saturating_sub(asked.elapsed());
                 renewal.superseded.iter().for_each(|run| held.stop(run, Stop::Superseded));
                 renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
             }

@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod chronicle;
 pub mod control;
 pub mod due;
 pub mod fetch;
@@ -34,6 +35,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     attempt::Runner,
+    chronicle::Chronicle,
     control::Control,
     fetch::Fetcher,
     held::{Held, Stop},
@@ -69,11 +71,14 @@ impl App {
         let broker = Broker::connect(&settings.nats, settings.streams, "job-service").await?;
         let (held, worker) = (Held::default(), WorkerId::generate());
         let settings = Arc::new(settings.worker);
-        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease);
+        let chronicle = Chronicle::open(settings.chronicle.as_deref(), &worker)
+            .context("could not write to WORKER_CHRONICLE_DIR")?;
+        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease, chronicle.clone());
         let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
         let health = health::serve(listener, ledger.clone(), broker.clone())?;
         let runner = Runner {
-            registry: Registry::new(settings.faults),
+            registry: Registry::new(settings.faults, &chronicle),
+            chronicle,
             ledger,
             held,
             relay,
@@ -109,9 +114,14 @@ impl App {
         let keepers = TaskTracker::new();
         spawn_keepers(&fetcher, &keepers, &keep);
 
+        // Not cut off in the middle: what is being fetched or claimed would wait for a lease's end.
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
         tokio::select! {
-            () = stop.cancelled() => {}
             () = fetch_when_ready(&fetcher, &stop) => {}
+            () = overdue => {}
         }
         wind_down(&fetcher, concurrency, settings.shutdown_grace).await;
         keep.cancel();
@@ -152,7 +162,10 @@ async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
     let ledger = &fetcher.runner.ledger;
     while let Err(error) = prepare(ledger).await {
         warn!(error = chain(&error), "waiting for MongoDB");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
     }
     info!("ledger is there; taking jobs");
     let due_scan = fetcher.runner.settings.due_scan;
@@ -204,7 +217,5 @@ async fn wind_down(fetcher: &Fetcher, concurrency: usize, grace: Duration) {
     if tokio::time::timeout(LAST_WORDS, runner.relay.finish()).await.is_err() {
         warn!("some outcomes are not announced; another replica's scan will");
     }
-    if let Err(error) = fetcher.broker.nats().client().flush().await {
-        warn!(%error, "last messages may not have reached NATS");
-    }
+    fetcher.broker.nats().flush().await;
 }

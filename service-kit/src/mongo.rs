@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bson::{RawArrayBuf, RawDocumentBuf, doc, rawdoc};
@@ -52,6 +52,21 @@ pub struct Mongo {
     database: Database,
     clock: Clock,
     last_failure_ms: Arc<AtomicI64>,
+    slow_after: Duration,
+}
+
+/// An operation under way; notes at its end whether it took so long that it counts as a failure.
+struct Watch<'a> {
+    mongo: &'a Mongo,
+    since: Instant,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.since.elapsed() > self.mongo.slow_after {
+            self.mongo.note_failure();
+        }
+    }
 }
 
 /// Whether a write is answered only when it is in the journal of a majority.
@@ -130,7 +145,15 @@ impl Mongo {
         options.heartbeat_freq.get_or_insert(Duration::from_secs(5));
         options.write_concern.get_or_insert_with(|| Durability::Journaled.concern());
         let database = Client::with_options(options)?.database(database);
-        Ok(Self { database, clock: Clock::default(), last_failure_ms: Arc::new(AtomicI64::new(i64::MIN)) })
+        let last_failure_ms = Arc::new(AtomicI64::new(i64::MIN));
+        Ok(Self { database, clock: Clock::default(), last_failure_ms, slow_after: DEADLINE })
+    }
+
+    /// From how long on an operation counts as a failure for [`Self::since_failure`], though it was done in the
+    /// end: the driver waits some seconds for a server that is away, and then does what it was asked long ago.
+    #[must_use]
+    pub fn slow_after(self, slow_after: Duration) -> Self {
+        Self { slow_after, ..self }
     }
 
     /// A collection of it.
@@ -145,7 +168,7 @@ impl Mongo {
         &self.clock
     }
 
-    /// How long ago the database last failed to answer; none if it never did.
+    /// How long ago the database last failed to answer, or was slow to; none if it never did.
     #[must_use]
     pub fn since_failure(&self) -> Option<Duration> {
         let at = self.last_failure_ms.load(Ordering::Relaxed);
@@ -161,6 +184,7 @@ impl Mongo {
         &self,
         operation: impl Future<Output = Result<T, mongodb::error::Error>> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let _watch = self.watch();
         match tokio::time::timeout(DEADLINE, tokio::spawn(operation)).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(self.failed(error)),
@@ -194,6 +218,7 @@ impl Mongo {
         collection: &str,
         documents: &[T],
     ) -> Result<Inserted, StoreError> {
+        let _watch = self.watch();
         let inserted = self
             .database
             .collection::<T>(collection)
@@ -233,6 +258,7 @@ impl Mongo {
         statements: Vec<Statement>,
         durability: Durability,
     ) -> Result<u64, StoreError> {
+        let _watch = self.watch();
         let (mut matched, mut bytes, mut updates) = (0, 0, RawArrayBuf::new());
         for statement in statements {
             let size = statement.filter.as_bytes().len() + statement.update.as_bytes().len();
@@ -305,6 +331,10 @@ impl Mongo {
     fn failed(&self, error: mongodb::error::Error) -> StoreError {
         self.note_failure();
         StoreError::Database(error)
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch { mongo: self, since: Instant::now() }
     }
 
     fn note_failure(&self) {

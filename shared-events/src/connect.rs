@@ -6,6 +6,9 @@ use async_nats::{Client, ConnectOptions, Event, connection::State};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+/// How long [`Nats::flush`] waits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How to reach NATS.
 #[derive(Debug, Clone)]
 pub struct NatsSettings {
@@ -72,6 +75,19 @@ impl Nats {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Waits until the server has all that was published, before the process exits: for a moment, and not at all
+    /// where there is no server, since that would have no end.
+    pub async fn flush(&self) {
+        if !self.is_connected() {
+            return;
+        }
+        match tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "last messages may not have reached NATS"),
+            Err(_) => warn!("last messages may not have reached NATS in time"),
+        }
     }
 
     /// Changes with every new connection: what waited on the old one (pulls) is to be asked again.

@@ -77,9 +77,11 @@ async fn build(profile: Profile) -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
+    match profile {
+        Profile::Release => command.arg("--release"),
+        // Tests make the services die at their failpoints; those of a release have none.
+        Profile::Dev => command.args(["--features", "api-service/failpoints,job-service/failpoints"]),
+    };
     command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stdin(Stdio::null())

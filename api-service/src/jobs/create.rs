@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use service_kit::faults::gap;
 use shared_events::TraceContext;
 use tracing::debug;
 
@@ -58,9 +59,11 @@ impl Creator {
         // Each round either stores the job, finds a live hold, or has ended one that is over; two
         // requests for one object can make each other try again, but not for long.
         for _ in 0..10 {
+            gap("api.create.read");
             match self.jobs.insert(job.clone()).await? {
                 Inserted::Stored => {
                     debug!(target: "job", { job.id = %job.job_id(), job.kind = %job.kind, trace_id = trace.trace_id() }, "job created");
+                    gap("api.create.stored");
                     self.relay.announce_soon(job.clone());
                     return Ok(Created::New(job));
                 }

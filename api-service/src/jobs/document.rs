@@ -48,7 +48,7 @@ pub struct Job {
     pub attempt: u32,
     /// That run's state.
     pub status: Status,
-    /// (attempt, rank) of the latest news as one number that grows; see [`order`].
+    /// (attempt, rank) of the latest news as one number that grows; see `order`.
     pub order: i64,
     /// Who claimed it last.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bson::doc;
+use service_kit::faults::gap;
 use shared_events::{JobId, Status};
 
 use super::{Duty, Job, Jobs, filter::PageRequest, store::OPEN};
@@ -74,6 +75,7 @@ impl Lifecycle {
         }
         let announce_by = self.jobs.after(self.announce_after);
         if self.jobs.request_cancel(std::slice::from_ref(&job), reason, announce_by).await? == 1 {
+            gap("api.cancel.stored");
             self.relay.announce_soon(Job { duty: Some(Duty::Cancel), ..job });
         }
         self.wait_for(id, ended, CANCEL_WAIT).await
@@ -97,6 +99,7 @@ impl Lifecycle {
             return Err(Problem::not_ended(self.get(id).await?.status));
         }
         let next = job.next_run(announce_by);
+        gap("api.retry.stored");
         self.relay.announce_soon(next.clone());
         Ok(next)
     }

@@ -4,6 +4,7 @@ use bson::{DateTime, Uuid, doc, rawdoc};
 use futures::TryStreamExt;
 use service_kit::{
     StoreError,
+    faults::gap,
     mongo::{Durability, Statement, raw},
 };
 use shared_events::Status;
@@ -75,6 +76,7 @@ impl Jobs {
             {
                 return Err(error);
             }
+            gap("api.retry.copied");
             mongo.update(JOBS, statements, Durability::Journaled).await
         })
         .await
@@ -96,11 +98,13 @@ impl Jobs {
             .run(async move {
                 let buried = doc! { "$set": { "deleted_at": now } };
                 tombstones.update_one(doc! { "_id": id }, buried).upsert(true).await?;
+                gap("api.delete.buried");
                 let gone = jobs.delete_one(doc! { "_id": id, "run": run, "status": status }).await?;
                 if gone.deleted_count == 0 {
                     tombstones.delete_one(doc! { "_id": id }).await?;
                     return Ok(false);
                 }
+                gap("api.delete.removed");
                 earlier.delete_many(doc! { "job": id }).await?;
                 Ok(true)
             })

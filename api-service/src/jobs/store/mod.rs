@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bson::{DateTime, doc};
 use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
-use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh};
+use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard};
 use shared_events::JobId;
 use tokio::sync::OnceCell;
 
@@ -112,7 +112,7 @@ impl Jobs {
         let unique = |name: &str, claim: Claim| {
             let options = IndexOptions::builder()
                 .name(name.to_owned())
-                .unique(true)
+                .unique(!Safeguard::UniqueIndexes.is_off())
                 .partial_filter_expression(there(claim.field()))
                 .build();
             IndexModel::builder().keys(doc! { claim.field(): 1 }).options(options).build()

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bson::{doc, rawdoc};
@@ -16,7 +17,7 @@ use super::{
     super::{Duty, Found, Run, examine},
     Core, RUNS,
 };
-use crate::held::Stop;
+use crate::{chronicle::Deed, held::Stop};
 
 /// An announcement, as it came.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Core {
                         Err(error) => Err(error.clone()),
                     };
                 }
+                self.chronicle.note_claim(&run);
                 Ok(of_status(run))
             })
             .collect()
@@ -113,7 +115,9 @@ impl Core {
     /// Does what [`examine`] says about each run.
     pub(super) async fn act_on(&self, found: Vec<Run>) -> Result<Vec<Claimed>, StoreError> {
         let now = self.mongo.clock().now();
-        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > self.lease / 3);
+        // Longer than the others need to renew theirs, which they do every third of a lease.
+        let pause = (self.lease / 2).max(Duration::from_secs(2));
+        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > pause);
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         let mut tell_again = bson::RawArrayBuf::new();
         for run in found {
@@ -127,7 +131,10 @@ impl Core {
                     let next = run.given_up(now);
                     changes.push((run, next));
                 }
-                Found::Resume => done.push(Claimed::Mine(Box::new(run))),
+                Found::Resume => {
+                    self.chronicle.note(Deed::Resumed, run.id, run.attempt);
+                    done.push(Claimed::Mine(Box::new(run)));
+                }
                 Found::Republish => {
                     tell_again.push(run.id.to_string());
                     done.push(Claimed::Ended(Box::new(Run { duty: Some(Duty::Announce), ..run })));
@@ -164,6 +171,7 @@ impl Core {
         let all = changes.len() as u64;
         let next: Vec<Run> = changes.into_iter().map(|(_, next)| next).collect();
         if self.mongo.update(RUNS, statements, Durability::Journaled).await? == all {
+            next.iter().for_each(|run| self.chronicle.note_claim(run));
             return Ok(next);
         }
         let seen = self.glance(next.iter().map(|run| run.id)).await?;
@@ -172,7 +180,9 @@ impl Core {
                 (seen.attempt, seen.status, &seen.worker) == (run.attempt, run.status, &run.worker)
             })
         };
-        Ok(next.into_iter().filter(in_place).collect())
+        let next: Vec<Run> = next.into_iter().filter(in_place).collect();
+        next.iter().for_each(|run| self.chronicle.note_claim(run));
+        Ok(next)
     }
 }
 

@@ -6,6 +6,7 @@ use bson::{DateTime, rawdoc};
 use serde::Serialize;
 use service_kit::{
     StoreError, Weigh,
+    faults::Safeguard,
     mongo::{Durability, Statement, raw},
 };
 use shared_events::{RunId, Status};
@@ -86,6 +87,9 @@ impl Core {
                 "attempt": i64::from(run.attempt),
                 "status": Status::Running.as_str(),
             };
+            if Safeguard::Fence.is_off() {
+                mine = rawdoc! { "_id": run.id.to_string() };
+            }
             if run.status == Status::Queued {
                 mine.append(bson::raw::cstr!("cancel_requested"), rawdoc! { "$exists": false });
             }
