@@ -1,42 +1,35 @@
 //! From the stream to the slots: a slot is taken first, then a message is fetched for it, so nothing
 //! is fetched that can not run at once.
 //!
-//! Under load: pulls that do not wait, in order of priority. Idle: one waiting pull of one message
-//! for each consumer; a message that finds no slot is given back unclaimed.
+//! Under load: pulls that do not wait, in order of priority. Else a waiting pull of a few messages
+//! for each consumer; a message that finds no slot is given back unclaimed, and the load is on.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
-    AckKind, Message,
-    consumer::{PullConsumer, pull},
+    Message,
+    consumer::{PullConsumer, pull::Config},
 };
-use futures::StreamExt;
-use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{Broker, JobCreated, Priority, Queue, RunId, Timestamp, streams};
-use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
+use service_kit::telemetry::chain;
+use shared_events::{Broker, Priority, Queue, streams};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::{
     attempt::Runner,
-    chronicle::Deed,
-    ledger::{Announced, Claimed},
+    claim::give_back,
+    pull::{self, Waiting},
 };
 
-/// The most messages of one pull.
+/// The most messages of one pull that does not wait.
 const BATCH: usize = 256;
 
-/// How long a pull that does not wait may take to answer.
-const PULL_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How long a waiting pull stays at the server.
-const WAIT: Duration = Duration::from_secs(30);
+/// The most messages of one waiting pull; a quarter of the slots where that is less.
+const WAITING: usize = 32;
 
 /// Fetches announcements and has them attended to.
 #[derive(Clone)]
@@ -47,33 +40,20 @@ pub struct Fetcher {
     pub runner: Runner,
     /// One permit for each attempt that may run.
     pub slots: Arc<Semaphore>,
-    /// Held while slots are in the hands of pulls that do not wait.
-    pub pulling: Arc<Mutex<()>>,
     /// What is being attended to.
     pub tasks: TaskTracker,
-}
-
-/// The consumers of one pass over the stream, most urgent first.
-struct Source {
-    consumer: PullConsumer,
-    waiting: Arc<AtomicBool>,
 }
 
 impl Fetcher {
     /// Fetches until told to stop; makes the consumers anew whenever one does not answer as it should.
     pub async fn run(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let sources = tokio::select! {
-                () = stop.cancelled() => return,
-                sources = self.sources() => sources,
-            };
-            match sources {
-                Ok(sources) => {
-                    let waits = stop.child_token();
-                    self.fetch_from(&sources, stop, &waits).await;
-                    waits.cancel();
-                }
-                Err(error) => debug!(error = chain(error.as_ref()), "no consumers yet"),
+            if let Err(error) = self.fetch(stop).await {
+                debug!(
+                    error = chain(error.as_ref()),
+                    "fetching is interrupted; looking for the consumers again"
+                );
+                self.broker.suspect_missing();
             }
             let jitter = Duration::from_millis(rand::random_range(50..500));
             tokio::select! {
@@ -83,51 +63,108 @@ impl Fetcher {
         }
     }
 
-    /// Returns when stopped, or when a consumer is to be made anew.
-    async fn fetch_from(&self, sources: &[Source], stop: &CancellationToken, waits: &CancellationToken) {
-        let woken = Arc::new(Notify::new());
+    /// Returns when stopped, or when the consumers are to be made anew.
+    async fn fetch(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut connects = self.broker.nats().connects();
         connects.mark_unchanged();
-        loop {
+        let consumers = self.consumers().await?;
+        let (waits, load) = (stop.child_token(), Arc::new(Load::default()));
+        let mut waiting = JoinSet::new();
+        for consumer in &consumers {
+            let (fetcher, consumer) = (self.clone(), consumer.clone());
+            let (load, waits) = (Arc::clone(&load), waits.clone());
+            waiting.spawn(async move { fetcher.wait_on(consumer, &load, &waits).await });
+        }
+        let done = loop {
+            load.is_on.send_replace(true);
+            if let Err(error) = self.work_off(&consumers, stop).await {
+                break Err(error);
+            }
+            load.is_on.send_replace(false);
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                () = load.no_slot.notified() => {}
+                _ = connects.changed() => break Ok(()),
+                Some(ended) = waiting.join_next() => break ended.unwrap_or_else(|error| Err(error.into())),
+            }
+        };
+        waits.cancel();
+        // They give back what was on its way.
+        while waiting.join_next().await.is_some() {}
+        done
+    }
+
+    /// Takes what is there, in order of priority, until nothing is.
+    async fn work_off(&self, consumers: &[PullConsumer], stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
             if self.database_is_away(stop).await {
                 continue;
             }
-            let (pulling, mut slots) = tokio::select! {
-                () = stop.cancelled() => return,
+            let mut slots = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
                 slots = self.free_slots() => slots,
             };
             let before = slots.len();
-            for source in sources {
+            for consumer in consumers {
                 if slots.is_empty() {
                     break;
                 }
-                match pull_now(&source.consumer, slots.len()).await {
-                    Ok(messages) => {
-                        for message in messages {
-                            self.attend(message, slots.pop().filter(|_| !stop.is_cancelled()));
-                        }
-                    }
-                    Err(error) => {
-                        warn!(error = chain(error.as_ref()), "pull failed; looking for the consumers again");
-                        self.broker.suspect_missing();
-                        return;
-                    }
+                for message in pull::now(consumer, slots.len()).await? {
+                    self.attend(message, slots.pop().filter(|_| !stop.is_cancelled()));
                 }
             }
-            if slots.len() < before {
-                continue;
-            }
-            drop((slots, pulling));
-            for source in sources {
-                self.wait_for_one(source, &woken, waits);
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = woken.notified() => {}
-                _ = connects.changed() => return,
-                () = tokio::time::sleep(WAIT) => {}
+            if slots.len() == before {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Takes what comes, while there is no load.
+    async fn wait_on(
+        &self,
+        consumer: PullConsumer,
+        load: &Load,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let most = WAITING.min(self.runner.settings.concurrency / 4);
+        let mut waiting = Waiting::new(self.broker.nats().client(), consumer, most).await?;
+        let mut is_on = load.is_on.subscribe();
+        let ended = loop {
+            if !*is_on.borrow_and_update()
+                && let Err(error) = waiting.ask().await
+            {
+                break Err(error);
+            }
+            let next = tokio::select! {
+                biased;
+                next = waiting.next() => next,
+                () = stop.cancelled() => break Ok(()),
+                _ = is_on.changed() => continue,
+            };
+            match next {
+                Ok(Some(message)) => self.take(message, load, stop),
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        for message in waiting.end().await {
+            give_back(&self.of_stream(message), None).await;
+        }
+        ended
+    }
+
+    /// Attends to a message that came by itself, if there is a slot.
+    fn take(&self, message: async_nats::Message, load: &Load, stop: &CancellationToken) {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !stop.is_cancelled());
+        if slot.is_none() {
+            load.no_slot.notify_one();
+        }
+        self.attend(self.of_stream(message), slot);
+    }
+
+    fn of_stream(&self, message: async_nats::Message) -> Message {
+        Message { message, context: self.broker.jetstream().clone() }
     }
 
     /// Waits a little where the database has just failed to answer: what can not be claimed is not fetched.
@@ -142,180 +179,39 @@ impl Fetcher {
         }
     }
 
-    /// At least one slot, and what else is free; and the word that they are in use for pulling.
-    async fn free_slots(&self) -> (MutexGuard<'_, ()>, Vec<OwnedSemaphorePermit>) {
+    /// At least one slot, and what else is free.
+    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
         let Ok(first) = Arc::clone(&self.slots).acquire_owned().await else {
             return std::future::pending().await;
         };
-        let pulling = self.pulling.lock().await;
         let mut slots = vec![first];
         while slots.len() < BATCH {
             let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
             slots.push(slot);
         }
-        (pulling, slots)
+        slots
     }
 
-    /// A slot, if one is free when no pull has all of them in its hands.
-    async fn slot_now(&self) -> Option<OwnedSemaphorePermit> {
-        let free = || Arc::clone(&self.slots).try_acquire_owned().ok();
-        if let Some(slot) = free() {
-            return Some(slot);
-        }
-        let _no_pull = self.pulling.lock().await;
-        free()
-    }
-
-    /// Leaves a waiting pull with the server, unless one is there already.
-    fn wait_for_one(&self, source: &Source, woken: &Arc<Notify>, waits: &CancellationToken) {
-        if source.waiting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (fetcher, consumer, waiting) =
-            (self.clone(), source.consumer.clone(), Arc::clone(&source.waiting));
-        let (woken, waits) = (Arc::clone(woken), waits.clone());
-        tokio::spawn(async move {
-            let one = tokio::select! {
-                biased;
-                one = pull_one(&consumer) => one,
-                () = waits.cancelled() => return,
-            };
-            waiting.store(false, Ordering::Release);
-            match one {
-                Ok(Some(message)) => match fetcher.slot_now().await {
-                    Some(slot) if !waits.is_cancelled() => fetcher.attend(message, Some(slot)),
-                    _ => give_back(&message, None).await,
-                },
-                Ok(None) => {}
-                // The next pull that does not wait says what is wrong.
-                Err(error) => debug!(error = chain(error.as_ref()), "waiting pull ended"),
-            }
-            woken.notify_one();
-        });
-    }
-
-    /// Claims, acks and runs, in a task of its own.
-    fn attend(&self, message: Message, slot: Option<OwnedSemaphorePermit>) {
-        let fetcher = self.clone();
-        self.tasks.spawn(async move {
-            let Some(slot) = slot else { return give_back(&message, None).await };
-            fetcher.claim(message, slot).await;
-        });
-    }
-
-    async fn claim(&self, message: Message, slot: OwnedSemaphorePermit) {
-        let announced = match JobCreated::decode(&message.payload) {
-            Ok(event) => event,
-            Err(error) => {
-                warn!(%error, subject = %message.subject, "announcement is not readable");
-                return match self
-                    .runner
-                    .ledger
-                    .put_aside(&message.subject, &message.payload, &error.to_string())
-                    .await
-                {
-                    Ok(()) => ack(&message).await,
-                    Err(_) => give_back(&message, Some(retry_after())).await,
-                };
-            }
-        };
-        let now = Timestamp::from_millis(self.runner.ledger.mongo().clock().now_ms());
-        if now.since(announced.time) > streams::STALE_AFTER {
-            info!(run.id = %announced.data.run_id(), "announcement is stale; the reconciler makes a fresh one");
-            return ack(&message).await;
-        }
-        let run_id = announced.data.run_id();
-        gap("job.fetch.fetched");
-        self.note_redelivery(&message, run_id);
-        let announced = Announced { created: announced.data, trace: announced.traceparent };
-        match self.runner.ledger.claim(announced).await {
-            Ok(claimed) => {
-                gap("job.claim.stored");
-                ack(&message).await;
-                gap("job.claim.acked");
-                self.go_on(claimed, slot).await;
-            }
-            Err(error) => {
-                warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; announcement given back");
-                give_back(&message, Some(retry_after())).await;
-            }
-        }
-    }
-
-    fn note_redelivery(&self, message: &Message, run: RunId) {
-        let chronicle = &self.runner.chronicle;
-        if chronicle.is_on() && message.info().is_ok_and(|info| info.delivered > 1) {
-            chronicle.note(Deed::Redelivered, run, 0);
-        }
-    }
-
-    /// Does what a claim asks for.
-    pub async fn go_on(&self, claimed: Claimed, slot: OwnedSemaphorePermit) {
-        match claimed {
-            Claimed::Mine(run) => self.runner.run(*run, slot).await,
-            Claimed::Ended(run) => self.runner.relay.announce_soon(*run),
-            Claimed::Settled => {}
-        }
-    }
-
-    async fn sources(&self) -> anyhow::Result<Vec<Source>> {
-        let mut sources = Vec::new();
+    /// The queues' consumers, the most urgent first.
+    async fn consumers(&self) -> anyhow::Result<Vec<PullConsumer>> {
+        let mut consumers = Vec::new();
         for priority in Priority::ALL {
             for queue in &self.runner.settings.queues {
-                let consumer = self.consumer(queue, priority).await?;
-                sources.push(Source { consumer, waiting: Arc::default() });
+                consumers.push(self.consumer(queue, priority).await?);
             }
         }
-        Ok(sources)
+        Ok(consumers)
     }
 
     async fn consumer(&self, queue: &Queue, priority: Priority) -> anyhow::Result<PullConsumer> {
         let definition = streams::worker_consumer(queue, priority, self.runner.settings.lease);
-        Ok(streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOBS, definition).await?)
+        Ok(streams::consumer::<Config>(self.broker.jetstream(), streams::JOBS, definition).await?)
     }
 }
 
-/// Up to `most` messages that are there.
-async fn pull_now(consumer: &PullConsumer, most: usize) -> anyhow::Result<Vec<Message>> {
-    let mut batch = consumer.fetch().max_messages(most).messages().await?;
-    let mut messages = Vec::new();
-    loop {
-        match tokio::time::timeout(PULL_DEADLINE, batch.next()).await {
-            Ok(Some(Ok(message))) => messages.push(message),
-            // What was delivered before the error still counts.
-            Ok(Some(Err(_))) if !messages.is_empty() => return Ok(messages),
-            Ok(Some(Err(error))) => anyhow::bail!(error),
-            Ok(None) => return Ok(messages),
-            Err(_) if !messages.is_empty() => return Ok(messages),
-            Err(_) => anyhow::bail!("the server did not answer a pull within {PULL_DEADLINE:?}"),
-        }
-    }
-}
-
-/// The next message, however long it takes up to [`WAIT`].
-async fn pull_one(consumer: &PullConsumer) -> anyhow::Result<Option<Message>> {
-    let mut batch = consumer.batch().max_messages(1).expires(WAIT).messages().await?;
-    match batch.next().await {
-        Some(Ok(message)) => Ok(Some(message)),
-        Some(Err(error)) => anyhow::bail!(error),
-        None => Ok(None),
-    }
-}
-
-/// The ledger is responsible: the broker may forget. Where the ack is lost, the announcement comes
-/// again and finds the run known.
-async fn ack(message: &Message) {
-    if let Err(error) = message.ack().await {
-        debug!(%error, "ack not sent");
-    }
-}
-
-async fn give_back(message: &Message, delay: Option<Duration>) {
-    if let Err(error) = message.ack_with(AckKind::Nak(delay)).await {
-        debug!(%error, "message not given back; it comes again when its time is over");
-    }
-}
-
-fn retry_after() -> Duration {
-    Duration::from_millis(rand::random_range(1000..3000))
+/// Whether more waits than there are slots.
+#[derive(Debug, Default)]
+struct Load {
+    is_on: tokio::sync::watch::Sender<bool>,
+    no_slot: Notify,
 }

@@ -1,12 +1,13 @@
 //! Claims announced jobs, runs their handlers under a lease, and records how each run ended.
 //!
-//! Somebody following a job reads [`fetch`] (stream to slot), [`ledger`] (the claim), [`attempt`]
+//! Somebody following a job reads [`fetch`] (stream to slot), `claim` and [`ledger`] (the claim), [`attempt`]
 //! (the handler and its outcome), [`relay`] (ledger to broker); [`lease`] and [`due`] heal what is
 //! interrupted on the way.
 
 pub mod attempt;
 pub mod backoff;
 pub mod chronicle;
+mod claim;
 pub mod control;
 pub mod due;
 pub mod fetch;
@@ -16,6 +17,7 @@ pub mod isolation;
 pub mod kinds;
 pub mod lease;
 pub mod ledger;
+mod pull;
 pub mod relay;
 pub mod settings;
 
@@ -87,7 +89,7 @@ impl App {
         };
         let concurrency = settings.concurrency;
         let slots = Arc::new(Semaphore::new(concurrency));
-        let fetcher = Fetcher { broker, runner, slots, pulling: Arc::default(), tasks: TaskTracker::new() };
+        let fetcher = Fetcher { broker, runner, slots, tasks: TaskTracker::new() };
         Ok(Self { fetcher, concurrency, health, address })
     }
 

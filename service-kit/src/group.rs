@@ -39,7 +39,7 @@ impl Default for GroupLimits {
         Self {
             waiting: 4096,
             members: 1000,
-            lanes: 2,
+            lanes: 1,
             patience: Duration::from_secs(1),
             deadline: Duration::from_secs(10),
         }

@@ -86,9 +86,7 @@ impl Jobs {
         };
         let notes = {
             let mongo = mongo.clone();
-            GroupCommit::start(GroupLimits { lanes: 1, ..limits }, move |notes| {
-                outbox::commit_notes(mongo.clone(), notes)
-            })
+            GroupCommit::start(limits, move |notes| outbox::commit_notes(mongo.clone(), notes))
         };
         Self { mongo, indexes: Arc::default(), inserts, notes }
     }

@@ -59,9 +59,7 @@ impl Ledger {
         };
         let told = {
             let core = Arc::clone(&core);
-            GroupCommit::start(GroupLimits { lanes: 1, ..limits }, move |told| {
-                Arc::clone(&core).commit_told(told)
-            })
+            GroupCommit::start(limits, move |told| Arc::clone(&core).commit_told(told))
         };
         Self { core, claims, endings, told }
     }
