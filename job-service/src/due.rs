@@ -29,8 +29,10 @@ pub async fn scan(fetcher: &Fetcher, every: Duration, stop: &CancellationToken) 
 
 /// Whether there may be more.
 async fn scan_once(fetcher: &Fetcher) -> bool {
+    // Half of what is free is left to the stream, or what comes during this look would find no slot.
+    let most = fetcher.slots.available_permits().div_ceil(2).min(BATCH);
     let mut slots = Vec::new();
-    while slots.len() < BATCH {
+    while slots.len() < most {
         let Ok(slot) = Arc::clone(&fetcher.slots).try_acquire_owned() else { break };
         slots.push(slot);
     }
