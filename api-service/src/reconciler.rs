@@ -81,13 +81,18 @@ impl Reconciler {
                 self.jobs.set_store_state(None, first).await?;
                 1
             }
-            Some(known) => self.compare(known, created_ms, last, seen_here, before).await?,
+            Some(known) => {
+                // What went to the broker after the document was written last, nobody remembers after a start.
+                let forgotten = before == 0 && self.jobs.is_announced_above(known.store, last).await?;
+                self.compare(known, created_ms, last, seen_here, before, forgotten).await?
+            }
         };
         if number != before {
             if before != 0 {
                 self.noting.forget_all();
-                *late_rounds = LATE_ROUNDS;
             }
+            // Also at the start: whoever noticed the new store may have died before all were marked.
+            *late_rounds = LATE_ROUNDS;
             self.store.set(number, last);
         }
         if *late_rounds > 0 {
@@ -95,7 +100,7 @@ impl Reconciler {
             self.announce_again(number).await?;
         }
         self.note_applied().await?;
-        self.look_at_silent(number).await
+        self.look_at_silent(number, last).await
     }
 
     /// The number of the store as it is now; a new one where it was lost or set back.
@@ -106,9 +111,11 @@ impl Reconciler {
         last: i64,
         seen_here: i64,
         number_here: i64,
+        forgotten: bool,
     ) -> anyhow::Result<i64> {
         let set_back_here = number_here == known.store && last < seen_here;
-        let lost = known.created_ms != created_ms || last < known.sequence || set_back_here;
+        let set_back = last < known.sequence || set_back_here || forgotten;
+        let lost = known.created_ms != created_ms || set_back;
         let suspected = number_here == known.store && self.store.take_suspicion();
         let store = if lost || suspected { known.store + 1 } else { known.store };
         let next = StoreState { stream: known.stream.clone(), created_ms, store, sequence: last };
@@ -142,7 +149,7 @@ impl Reconciler {
 
     /// Jobs that were announced long ago and have not ended: those whose announcement was acked are
     /// announced again; the others wait in their queue, however long.
-    async fn look_at_silent(&self, number: i64) -> anyhow::Result<()> {
+    async fn look_at_silent(&self, number: i64, last: i64) -> anyhow::Result<()> {
         let mut floors: HashMap<(Queue, Priority), Option<i64>> = HashMap::new();
         loop {
             // Each look puts the next one off by as long as the job is old.
@@ -155,7 +162,7 @@ impl Reconciler {
                     Some(floor) => *floor,
                     None => *floors.entry(line).or_insert(self.ack_floor(&job).await?),
                 };
-                if !waits_in_queue(&job, number, floor) {
+                if !waits_in_queue(&job, number, floor, last) {
                     silent.push(job);
                 }
             }
@@ -221,7 +228,7 @@ impl Reconciler {
 }
 
 /// Whether a job's announcement is still in the stream, as far as can be told.
-fn waits_in_queue(job: &Job, store: i64, ack_floor: Option<i64>) -> bool {
+fn waits_in_queue(job: &Job, store: i64, ack_floor: Option<i64>, last: i64) -> bool {
     let Some(announced) = job.announced.filter(|announced| announced.store == store) else { return false };
-    announced.sequence > 0 && ack_floor.is_none_or(|floor| announced.sequence > floor)
+    (1..=last).contains(&announced.sequence) && ack_floor.is_none_or(|floor| announced.sequence > floor)
 }

@@ -118,6 +118,15 @@ impl Jobs {
         self.find(doc! { "duty": "check", "due": due, "announced.store": { "$ne": store } }, most).await
     }
 
+    /// Whether a job waits whose announcement this store of the broker has stored above `last`.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn is_announced_above(&self, store: i64, last: i64) -> Result<bool, StoreError> {
+        let above = doc! { "duty": "check", "due": { "$gte": DateTime::MIN }, "announced.store": store, "announced.sequence": { "$gt": last } };
+        Ok(!self.find(above, 1).await?.is_empty())
+    }
+
     /// What is known of a stream.
     ///
     /// # Errors
