@@ -54,26 +54,25 @@ pub async fn command(options: Options) -> Result<ExitCode> {
         profile: if options.release { Profile::Release } else { Profile::Dev },
     };
     if options.plan {
-        print!("seed {}\n{}", settings.seed, settings.plan());
+        say(&format!("seed {}\n{}", settings.seed, settings.plan()));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("seed {}", settings.seed);
-    let outcome = run(settings, |word| {
-        // A closed pipe is no reason to stop.
-        let _ = writeln!(std::io::stdout(), "{word}");
-    })
-    .await?;
-    println!("\n{}", outcome.summary);
+    say(&format!("seed {}", settings.seed));
+    let outcome = run(settings, say).await?;
+    say(&format!("\n{}", outcome.summary));
     match outcome.folder {
-        None => println!("seed {}: all invariants hold", settings.seed),
-        Some(folder) => {
-            let count = outcome.violations.len();
-            println!(
-                "seed {}: {count} VIOLATIONS; databases, logs and chronicles are in {}",
-                settings.seed,
-                folder.display()
-            );
-        }
+        None => say(&format!("seed {}: all invariants hold", settings.seed)),
+        Some(folder) => say(&format!(
+            "seed {}: {} VIOLATIONS; databases, logs and chronicles are in {}",
+            settings.seed,
+            outcome.violations.len(),
+            folder.display()
+        )),
     }
     Ok(if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A closed pipe is no reason to stop.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stdout(), "{words}");
 }

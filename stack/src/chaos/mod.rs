@@ -34,7 +34,7 @@ pub use command::{Options, command};
 use faults::{Proxies, Victim};
 use mix::{Act, Script};
 use plan::{Plan, Size};
-use proxy::Proxy;
+pub use proxy::Proxy;
 use record::Record;
 
 /// How long clients go on after the last fault.
@@ -178,15 +178,12 @@ async fn start(settings: Settings) -> Result<Victim> {
 
 /// Puts a proxy in front of a server; the URL by which it is reached.
 fn proxy(proxies: &Mutex<Vec<Proxy>>, name: &str, url: &str) -> String {
-    let host = url.split("//").nth(1).unwrap_or_default().trim_end_matches('/');
-    let (scheme, markers, more): (_, &'static [&'static str], _) = match name {
-        "nats" => ("nats", &["PUB job:"], ""),
-        _ => ("mongodb", &["insert\0", "update\0"], "/?directConnection=true"),
-    };
-    let proxy = Proxy::start(host, markers).expect("a port of loopback can be listened on");
-    let address = proxy.address();
+    let markers: &'static [&'static str] =
+        if name == "nats" { &["PUB job:"] } else { &["insert\0", "update\0"] };
+    let proxy = Proxy::start(url, markers).expect("a port of loopback can be listened on");
+    let url = proxy.url();
     proxies.lock().expect("nobody panics with it").push(proxy);
-    format!("{scheme}://{address}{more}")
+    url
 }
 
 /// Starts the clients one after the other over the plan's length, and waits for all of them.

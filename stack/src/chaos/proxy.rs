@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -14,7 +14,8 @@ use crate::ports::PortLease;
 
 /// See the module. Dropping it closes all its connections.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub struct Proxy {
+    scheme: String,
     port: PortLease,
     control: Arc<Control>,
     accepting: JoinHandle<()>,
@@ -40,8 +41,10 @@ struct State {
 }
 
 impl Proxy {
-    /// Listens, in front of `target` (`host:port`).
-    pub(super) fn start(target: &str, markers: &'static [&'static str]) -> Result<Self> {
+    /// Listens, in front of the server with this URL (one host, no user). A request that contains one of the markers is a write.
+    pub fn start(url: &str, markers: &'static [&'static str]) -> Result<Self> {
+        let (scheme, host) = url.split_once("://").context("a URL has a scheme")?;
+        let target = host.split('/').next().unwrap_or_default();
         let port = PortLease::any()?;
         let listener = std::net::TcpListener::bind(("127.0.0.1", port.number()))?;
         listener.set_nonblocking(true)?;
@@ -55,43 +58,50 @@ impl Proxy {
             replies_cut: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, control.clone()));
-        Ok(Self { port, control, accepting })
+        Ok(Self { scheme: scheme.to_owned(), port, control, accepting })
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port.number())
     }
 
+    /// The URL by which the server is reached through this.
+    pub fn url(&self) -> String {
+        // A driver of MongoDB would find out the server's own address otherwise, and go there.
+        let more = if self.scheme == "mongodb" { "/?directConnection=true" } else { "" };
+        format!("{}://{}{more}", self.scheme, self.address())
+    }
+
     /// Closes all connections there are.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         let below = self.control.next.load(Ordering::SeqCst);
         self.control.state.send_modify(|state| state.closed_below = below);
     }
 
     /// Closes a connection after a write was forwarded and before its reply, so many times.
-    pub(super) fn cut_before_reply(&self, times: usize) {
+    pub fn cut_before_reply(&self, times: usize) {
         self.control.replies_to_cut.fetch_add(times, Ordering::SeqCst);
     }
 
     /// How many replies were cut off so far.
-    pub(super) fn replies_cut(&self) -> usize {
+    pub fn replies_cut(&self) -> usize {
         self.control.replies_cut.load(Ordering::SeqCst)
     }
 
     /// Forwards nothing, until told otherwise.
-    pub(super) fn stall(&self, stalled: bool) {
+    pub fn stall(&self, stalled: bool) {
         self.control.state.send_modify(|state| state.stalled = stalled);
     }
 
     /// What comes on the connections there are goes nowhere from now on.
-    pub(super) fn deaden(&self) {
+    pub fn deaden(&self) {
         let below = self.control.next.load(Ordering::SeqCst);
         self.control.state.send_modify(|state| state.dead_below = below);
     }
 
     /// Forwards everything again; what was dead is closed.
-    pub(super) fn heal(&self) {
+    pub fn heal(&self) {
         self.control.replies_to_cut.store(0, Ordering::SeqCst);
         self.control.state.send_modify(|state| {
             state.stalled = false;
@@ -211,7 +221,7 @@ mod tests {
     /// A server that answers each chunk with itself; the proxy in front of it, and a client.
     async fn echo() -> (Proxy, TcpStream) {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = server.local_addr().unwrap().to_string();
+        let url = format!("echo://{}", server.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = server.accept().await {
                 tokio::spawn(async move {
@@ -220,7 +230,7 @@ mod tests {
                 });
             }
         });
-        let proxy = Proxy::start(&target, &["write"]).unwrap();
+        let proxy = Proxy::start(&url, &["write"]).unwrap();
         let client = TcpStream::connect(proxy.address()).await.unwrap();
         (proxy, client)
     }

@@ -1,5 +1,6 @@
 //! `cargo stack fsck`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -48,8 +49,9 @@ pub async fn command(options: Options) -> Result<ExitCode> {
     };
     match check(&place).await {
         Ok(report) => {
-            print!("{report}");
-            println!("{}", if report.is_clean() { "clean" } else { "NOT CLEAN" });
+            let verdict = if report.is_clean() { "clean" } else { "NOT CLEAN" };
+            // A closed pipe does not change the exit code.
+            let _ = writeln!(std::io::stdout(), "{report}{verdict}");
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {

@@ -121,10 +121,13 @@ impl Ledger {
     pub async fn take_due(&self, queues: &[Queue], most: usize) -> Result<Vec<Claimed>, StoreError> {
         let core = &self.core;
         let queues: Vec<&str> = queues.iter().map(Queue::as_str).collect();
+        let now = core.mongo.clock().now();
+        // A retry that is only to be announced yet must not stand before runs that can be taken.
         let filter = doc! {
             "duty": { "$in": ["run", "announce_and_run"] },
-            "due": { "$lte": core.mongo.clock().now() },
+            "due": { "$lte": now },
             "queue": { "$in": queues },
+            "$or": [{ "status": Status::Running.as_str() }, { "next_at": { "$lte": now } }],
         };
         let found = core.find(filter, most).await?;
         core.act_on(found).await

@@ -1,0 +1,39 @@
+//! What the ledger heals without the broker.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use bson::doc;
+use e2e::{App, NewJob};
+use serde_json::json;
+use stack::{Stack, poll};
+
+const SOON: Duration = Duration::from_secs(30);
+/// Lease and five seconds, with room for a slow machine.
+const PROMPTLY: Duration = Duration::from_secs(12);
+
+#[tokio::test]
+async fn runs_of_a_dead_worker_do_not_wait_behind_retries_that_nobody_could_announce() {
+    let builder = Stack::builder().api(1).workers(2).env("WORKER_FAULTS", true).env("RETRY_BASE_S", 600);
+    let app = App::start(builder.env("LEASE_S", 2).env("RELAY_AFTER_S", 0.5)).await;
+    let payload = json!({ "attempts": ["retry"], "pause_s": 4 });
+    let failing = app.create_many(&NewJob::of_kind("fault").payload(payload), 140).await;
+    let sleeping = app.create_many(&NewJob::sleep(20.0), 10).await;
+    app.all_running(&sleeping).await;
+    poll::until("all to be claimed", SOON, || async { app.ledger_runs(doc! {}).await == 150 }).await.unwrap();
+    app.stack().nats().kill().await.unwrap();
+    let now = bson::DateTime::now;
+    let overdue = || async {
+        let left = doc! { "duty": "announce_and_run", "due": { "$lt": now() }, "next_at": { "$gt": now() } };
+        app.ledger_runs(left).await > 100
+    };
+    poll::until(&format!("{} retries that are not announced", failing.len()), SOON, overdue).await.unwrap();
+
+    app.stack().worker(0).kill().await.unwrap();
+    let taken_over = || async {
+        let lost = app.ledger_runs(doc! { "status": "running", "lease_until": { "$lt": now() } }).await;
+        let second = app.ledger_runs(doc! { "kind": "sleep", "attempt": 2 }).await;
+        if lost == 0 && second > 0 { Ok(()) } else { Err(format!("{lost} lost, {second} taken over")) }
+    };
+    poll::until("the dead worker's runs to be taken over", PROMPTLY, taken_over).await.unwrap();
+}
