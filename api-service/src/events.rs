@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{Message, consumer::pull};
 use futures::StreamExt;
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{Broker, DecodeError, JobEvent, streams};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -49,7 +49,7 @@ impl Events {
     }
 
     async fn read(&self) -> anyhow::Result<()> {
-        let definition = streams::api_consumer(None);
+        let definition = streams::api_consumer(self.applied().await?.map(|applied| applied + 1));
         let consumer =
             streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOB_EVENTS, definition)
                 .await?;
@@ -78,6 +78,17 @@ impl Events {
         Ok(())
     }
 
+    /// Up to where the stream is applied, as far as that was remembered and it is the same stream.
+    async fn applied(&self) -> anyhow::Result<Option<u64>> {
+        let Some(known) = self.jobs.store_state(streams::JOB_EVENTS).await? else { return Ok(None) };
+        let stream = self.broker.jetstream().get_stream(streams::JOB_EVENTS).await?;
+        let info = stream.cached_info();
+        let created_ms = info.created.unix_timestamp_nanos() / 1_000_000;
+        let applied = u64::try_from(known.sequence)?;
+        let same = created_ms == i128::from(known.created_ms) && applied <= info.state.last_sequence;
+        Ok(same.then_some(applied))
+    }
+
     /// Applies a batch, however long the database is away, then acks it.
     async fn take(&self, messages: Vec<Message>) {
         let (mut events, mut carriers, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
@@ -91,12 +102,15 @@ impl Events {
             }
         }
         let mut pause = Duration::from_millis(100);
+        gap("api.events.read");
         while let Err(error) = self.apply(&events, &carriers, &unreadable).await {
             warn!(error = chain(&error), events = events.len(), "events not applied yet; trying again");
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
+        gap("api.events.applied");
         self.changed.tell(&events).await;
+        gap("api.events.told");
         for message in &messages {
             if let Err(error) = message.ack().await {
                 debug!(%error, "ack not sent; the event comes again and changes nothing");

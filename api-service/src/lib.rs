@@ -4,12 +4,14 @@
 //! [`events`] (broker to status).
 
 pub mod backlog;
+pub mod broker_store;
 pub mod changed;
 pub mod events;
 pub mod http;
 pub mod jobs;
 pub mod noting;
 pub mod problem;
+pub mod reconciler;
 pub mod relay;
 pub mod settings;
 pub mod waiters;
@@ -29,12 +31,14 @@ use tracing::{info, warn};
 
 use crate::{
     backlog::Backlog,
+    broker_store::BrokerStore,
     changed::Changed,
     events::Events,
     http::Services,
-    jobs::{Creator, Jobs},
+    jobs::{Creator, Jobs, Lifecycle},
     noting::Noting,
-    relay::Relay,
+    reconciler::Reconciler,
+    relay::{Relay, RelayTiming},
     settings::{JobSettings, Settings},
     waiters::Waiters,
 };
@@ -47,6 +51,7 @@ pub struct App {
     broker: Broker,
     relay: Relay,
     noting: Arc<Noting>,
+    store: BrokerStore,
     changed: Changed,
     settings: JobSettings,
     grace: Duration,
@@ -68,13 +73,26 @@ impl App {
         let (jobs, waiters, noting) = (Jobs::new(mongo), Waiters::default(), Arc::new(Noting::default()));
         let (limits, grace) = (settings.jobs, settings.shutdown_grace);
         let backlog = Backlog::new(limits.outbox_max);
+        let store = BrokerStore::default();
+        let timing = RelayTiming {
+            scan: limits.relay_scan,
+            patience: limits.relay_after,
+            silent_after: limits.silent_after,
+        };
         let relay =
-            Relay::new(jobs.clone(), broker.clone(), Arc::clone(&noting), backlog, limits.relay_after);
+            Relay::new(jobs.clone(), broker.clone(), Arc::clone(&noting), backlog, store.clone(), timing);
+        let lifecycle = Lifecycle::new(jobs.clone(), relay.clone(), waiters.clone(), limits.relay_after);
         let creator = Creator::new(jobs.clone(), relay.clone(), limits.rerun_window, limits.relay_after);
-        let changed = Changed::new(broker.clone(), waiters.clone(), Arc::clone(&noting));
-        let services = Services { creator, jobs: jobs.clone(), broker: broker.clone(), waiters };
+        let changed = Changed::new(broker.clone(), waiters, Arc::clone(&noting));
+        let services = Services {
+            creator,
+            jobs: jobs.clone(),
+            broker: broker.clone(),
+            lifecycle,
+            cors_origins: settings.cors_origins,
+        };
         let server = http::serve(listener, services, grace)?;
-        Ok(Self { server, address, jobs, broker, relay, noting, changed, settings: limits, grace })
+        Ok(Self { server, address, jobs, broker, relay, noting, store, changed, settings: limits, grace })
     }
 
     /// Where HTTP is served.
@@ -117,11 +135,20 @@ impl App {
     fn spawn_keepers(&self, keepers: &TaskTracker, stop: &CancellationToken) {
         let (broker, token) = (self.broker.clone(), stop.clone());
         keepers.spawn(async move { broker.keep_streams(&token).await });
-        let (relay, every, token) = (self.relay.clone(), self.settings.relay_scan, stop.clone());
-        keepers.spawn(async move { relay.scan(every, &token).await });
+        let (relay, token) = (self.relay.clone(), stop.clone());
+        keepers.spawn(async move { relay.scan(&token).await });
         let (noting, jobs, token) = (Arc::clone(&self.noting), self.jobs.clone(), stop.clone());
-        let silent_after = self.settings.silent_after;
-        keepers.spawn(async move { noting.run(&jobs, silent_after, &token).await });
+        keepers.spawn(async move { noting.run(&jobs, &token).await });
+        let reconciler = Reconciler {
+            broker: self.broker.clone(),
+            jobs: self.jobs.clone(),
+            store: self.store.clone(),
+            noting: Arc::clone(&self.noting),
+            relay: self.relay.clone(),
+            silent_after: self.settings.silent_after,
+        };
+        let (every, token) = (self.settings.reconcile, stop.clone());
+        keepers.spawn(async move { reconciler.run(every, &token).await });
         let (changed, token) = (self.changed.clone(), stop.clone());
         keepers.spawn(async move { changed.hear(&token).await });
         let events =

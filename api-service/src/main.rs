@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api_service::{App, settings::Settings};
 use clap::{Parser, Subcommand};
-use service_kit::{probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
 
 /// Takes jobs over HTTP and shows how they end.
 #[derive(Debug, Parser)]
@@ -24,6 +24,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    faults::setup();
     let command = Cli::parse().command.unwrap_or(Command::Serve);
     let settings = match Settings::from_env() {
         Ok(settings) => settings,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::JobId;
 use tokio::{
     sync::Notify,
@@ -16,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::jobs::{Announcement, Job, Jobs};
+use crate::jobs::{Jobs, Note};
 
 /// How long a mark may stay after its announcement was stored.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -40,21 +41,13 @@ struct Waiting {
     by_age: VecDeque<(Instant, JobId)>,
 }
 
-#[derive(Debug)]
-struct Note {
-    run: u32,
-    epoch: u32,
-    announcement: Announcement,
-}
-
 impl Noting {
     /// Has the mark taken off in a moment, unless the job's end is heard of before.
-    pub fn note(&self, job: &Job, announcement: Announcement) {
-        let (id, note) = (job.job_id(), Note { run: job.run, epoch: job.epoch, announcement });
+    pub fn note(&self, note: Note) {
         let was_empty = self.with(|waiting| {
             let was_empty = waiting.by_age.is_empty();
-            waiting.by_job.insert(id, note);
-            waiting.by_age.push_back((Instant::now(), id));
+            waiting.by_age.push_back((Instant::now(), note.job));
+            waiting.by_job.insert(note.job, note);
             was_empty
         });
         if was_empty {
@@ -77,7 +70,7 @@ impl Noting {
     }
 
     /// Takes marks off until told to stop, and then all that are left.
-    pub async fn run(&self, jobs: &Jobs, silent_after: Duration, stop: &CancellationToken) {
+    pub async fn run(&self, jobs: &Jobs, stop: &CancellationToken) {
         loop {
             let next = self.with(|waiting| waiting.by_age.front().map(|(since, _)| *since + MOMENT));
             let pause = async {
@@ -90,7 +83,7 @@ impl Noting {
                 () = stop.cancelled() => true,
                 () = pause => false,
             };
-            while self.take_off(jobs, silent_after, last).await {}
+            while self.take_off(jobs, last).await {}
             if last {
                 return;
             }
@@ -98,34 +91,28 @@ impl Noting {
     }
 
     /// Whether there may be more.
-    async fn take_off(&self, jobs: &Jobs, silent_after: Duration, all: bool) -> bool {
+    async fn take_off(&self, jobs: &Jobs, all: bool) -> bool {
         let batch = self.due(all);
-        let check_at = jobs.mongo().clock().after(silent_after);
-        let notes = batch
-            .iter()
-            .map(|(job, note)| jobs.note_announced(*job, note.run, note.epoch, note.announcement, check_at));
-        for error in join_all(notes).await.into_iter().filter_map(Result::err).take(1) {
-            debug!(
-                error = service_kit::telemetry::chain(&error),
-                "outbox marks stay; will be announced again"
-            );
+        let full = batch.len() == BATCH;
+        gap("api.noting.taken");
+        let noted = join_all(batch.into_iter().map(|note| jobs.note(note))).await;
+        if let Some(error) = noted.into_iter().find_map(Result::err) {
+            debug!(error = chain(&error), "outbox marks stay; will be announced again");
         }
-        batch.len() == BATCH
+        full
     }
 
-    fn due(&self, all: bool) -> Vec<(JobId, Note)> {
-        let ripe = Instant::now() - MOMENT;
+    fn due(&self, all: bool) -> Vec<Note> {
+        let now = Instant::now();
         self.with(|waiting| {
             let mut batch = Vec::new();
             while batch.len() < BATCH {
                 let Some((since, job)) = waiting.by_age.front().copied() else { break };
-                if !all && since > ripe && waiting.by_age.len() <= MOST {
+                if !all && since + MOMENT > now && waiting.by_age.len() <= MOST {
                     break;
                 }
                 waiting.by_age.pop_front();
-                if let Some(note) = waiting.by_job.remove(&job) {
-                    batch.push((job, note));
-                }
+                batch.extend(waiting.by_job.remove(&job));
             }
             batch
         })

@@ -13,6 +13,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use service_kit::StoreError;
+use shared_events::Status;
 
 /// A problem detail object, with a stable `code` for programs.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +30,8 @@ pub struct Problem {
     errors: Vec<FieldError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_status: Option<Status>,
     #[serde(skip)]
     retry_after_s: Option<u64>,
     #[serde(skip)]
@@ -66,6 +69,7 @@ impl Problem {
             detail: None,
             errors: Vec::new(),
             job_id: None,
+            job_status: None,
             retry_after_s: None,
             allow: None,
         }
@@ -139,6 +143,34 @@ impl Problem {
         problem
     }
 
+    /// 409: the run has ended already, in this state.
+    #[must_use]
+    pub fn already_ended(status: Status) -> Self {
+        let mut problem = Self::new(StatusCode::CONFLICT, "already_ended", "The job has ended already");
+        problem.job_status = Some(status);
+        problem
+    }
+
+    /// 409: only a job that has ended can be retried or deleted.
+    #[must_use]
+    pub fn not_ended(status: Status) -> Self {
+        let mut problem = Self::new(StatusCode::CONFLICT, "not_ended", "The job has not ended yet");
+        problem.job_status = Some(status);
+        problem
+    }
+
+    /// 422: the idempotency key was used for another request.
+    #[must_use]
+    pub fn key_reused(holder: &str) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "The Idempotency-Key was used for another request",
+        );
+        problem.job_id = Some(holder.to_owned());
+        problem
+    }
+
     /// 413: the body is larger than `limit` bytes.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
@@ -173,6 +205,12 @@ impl Problem {
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "outbox_full", "Too many jobs wait for the broker");
         problem.retry_after_s = Some(10);
         problem
+    }
+
+    /// The HTTP status, as a number.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
     }
 
     /// The stable code.
@@ -222,7 +260,9 @@ impl From<StoreError> for Problem {
             StoreError::Unknown => {
                 "the database did not answer in time; what was asked may or may not have been done"
             }
-            StoreError::Database(_) | StoreError::Unreadable(_) => "the database could not do it",
+            StoreError::Database(_) | StoreError::Refused { .. } | StoreError::Unreadable(_) => {
+                "the database could not do it"
+            }
         })
     }
 }

@@ -1,18 +1,24 @@
 //! Announces jobs: at once when one was stored, and by a scan for what a crash or an absent broker
-//! left behind. Both ways lead through [`Relay::announce`].
+//! left behind. Both ways lead through `Relay::announce`.
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
+use bson::DateTime;
 use futures::future::join_all;
-use service_kit::telemetry::chain;
-use shared_events::{Broker, Timestamp, subjects};
-use tokio::sync::Semaphore;
+use service_kit::{
+    faults::{Safeguard, gap},
+    telemetry::chain,
+};
+use shared_events::{Broker, Timestamp, TraceContext, subjects};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
     backlog::Backlog,
-    jobs::{Announcement, Job, Jobs},
+    broker_store::BrokerStore,
+    jobs::{Announcement, Duty, Job, Jobs, Note},
     noting::Noting,
 };
 
@@ -29,10 +35,22 @@ pub struct Relay {
     broker: Broker,
     noting: Arc<Noting>,
     backlog: Backlog,
+    store: BrokerStore,
     direct: Arc<Semaphore>,
     tasks: TaskTracker,
+    woken: Arc<Notify>,
+    timing: RelayTiming,
+}
+
+/// When the relay does what.
+#[derive(Debug, Clone, Copy)]
+pub struct RelayTiming {
+    /// How often the jobs are looked through.
+    pub scan: Duration,
     /// How long an announcement may take before the scan makes it.
-    patience: Duration,
+    pub patience: Duration,
+    /// How long an announced job may be silent before it is looked at.
+    pub silent_after: Duration,
 }
 
 impl Relay {
@@ -43,10 +61,12 @@ impl Relay {
         broker: Broker,
         noting: Arc<Noting>,
         backlog: Backlog,
-        patience: Duration,
+        store: BrokerStore,
+        timing: RelayTiming,
     ) -> Self {
         let direct = Arc::new(Semaphore::new(DIRECT));
-        Self { jobs, broker, noting, backlog, direct, tasks: TaskTracker::new(), patience }
+        let (tasks, woken) = (TaskTracker::new(), Arc::default());
+        Self { jobs, broker, noting, backlog, store, direct, tasks, woken, timing }
     }
 
     /// Whether too many announcements wait for one more job to be taken.
@@ -70,6 +90,11 @@ impl Relay {
         });
     }
 
+    /// Has the scan look at once: something is due.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+
     /// Waits for what is being announced in the background.
     pub async fn finish(&self) {
         self.tasks.close();
@@ -77,27 +102,29 @@ impl Relay {
     }
 
     /// Looks for what was not announced, until told to stop.
-    pub async fn scan(&self, every: Duration, stop: &CancellationToken) {
+    pub async fn scan(&self, stop: &CancellationToken) {
         let mut connects = self.broker.nats().connects();
         loop {
             // An absent broker takes nothing, and what is due stays due.
-            let more = self.broker.nats().is_connected() && self.scan_once().await;
+            let scans = self.broker.nats().is_connected() && !Safeguard::RelayScan.is_off();
+            let more = scans && self.scan_once().await;
             self.count_backlog().await;
             if more {
                 continue;
             }
-            let pause = every.mul_f64(rand::random_range(0.75..1.25));
+            let pause = self.timing.scan.mul_f64(rand::random_range(0.75..1.25));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
                 _ = connects.changed() => {}
+                () = self.woken.notified() => {}
             }
         }
     }
 
     /// Whether there may be more.
     async fn scan_once(&self) -> bool {
-        let again_at = self.jobs.mongo().clock().after(self.patience);
+        let again_at = self.jobs.mongo().clock().after(self.timing.patience);
         match self.jobs.take_unannounced(SCAN, again_at).await {
             Ok(jobs) => {
                 let announcing = jobs.into_iter().map(|job| {
@@ -128,32 +155,54 @@ impl Relay {
         }
     }
 
-    /// Publishes the run's announcement and has its outbox mark taken off; whether the broker has it.
+    /// Publishes what the outbox mark asks for and has it taken off; whether the broker has it.
     async fn announce(&self, job: &Job) -> bool {
-        let Some(created) = job.announcement() else {
-            warn!(job.id = %job.job_id(), "job has no announcement: its payload is not readable");
-            return false;
-        };
+        let mark = if job.duty == Some(Duty::Cancel) { Duty::Cancel } else { Duty::Announce };
+        let (store, before) = (self.store.number(), self.store.highest());
         let now = self.jobs.mongo().clock().now();
-        let trace = job.trace.map(shared_events::TraceContext::child);
-        let body = match created.encode(Timestamp::from_millis(now.timestamp_millis()), trace) {
-            Ok(body) => body,
+        gap("api.relay.taken");
+        let published = match mark {
+            Duty::Cancel => self.publish_cancel(job, now).await.map(|_| 0),
+            Duty::Announce | Duty::Check => self.publish_created(job, now, before).await,
+        };
+        gap("api.relay.published");
+        let sequence = match published {
+            Ok(sequence) => sequence,
             Err(error) => {
-                warn!(job.id = %job.job_id(), %error, "job has no event");
+                debug!(job.id = %job.job_id(), error = chain(error.as_ref()), "not announced; left to the scan");
                 return false;
             }
         };
-        let subject = subjects::created(&job.queue, job.priority);
-        match self.broker.publish(subject, Some(&created.id()), body).await {
-            Ok(stored) => {
-                let sequence = i64::try_from(stored.sequence).unwrap_or(i64::MAX);
-                self.noting.note(job, Announcement { sequence, at: now });
-                true
-            }
-            Err(error) => {
-                debug!(job.id = %job.job_id(), %error, "not announced; left to the scan");
-                false
-            }
-        }
+        self.noting.note(Note {
+            job: job.job_id(),
+            run: job.run,
+            epoch: job.epoch,
+            mark,
+            announcement: Announcement { store, sequence, at: now },
+            check_at: self.jobs.after(self.timing.silent_after),
+        });
+        true
     }
+
+    async fn publish_created(&self, job: &Job, now: DateTime, before: i64) -> anyhow::Result<i64> {
+        let created = job.announcement().context("the stored payload is not readable")?;
+        let body = created.encode(timestamp(now), job.trace.map(TraceContext::child))?;
+        let subject = subjects::created(&job.queue, job.priority);
+        let stored = self.broker.publish(subject, Some(&created.id()), body).await?;
+        let sequence = i64::try_from(stored.sequence).unwrap_or(i64::MAX);
+        if !stored.duplicate {
+            self.store.seen(before, sequence);
+        }
+        Ok(sequence)
+    }
+
+    async fn publish_cancel(&self, job: &Job, now: DateTime) -> anyhow::Result<()> {
+        let body = job.cancel_event().encode(timestamp(now), job.trace.map(TraceContext::child))?;
+        self.broker.publish(subjects::cancel(&job.queue), None, body).await?;
+        Ok(())
+    }
+}
+
+fn timestamp(date: DateTime) -> Timestamp {
+    Timestamp::from_millis(date.timestamp_millis())
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub nats: NatsSettings,
     /// What streams are created with, where they are missing.
     pub streams: StreamSettings,
+    /// Which origins' pages may use the API; none where empty.
+    pub cors_origins: Vec<String>,
     /// How jobs are taken and announced.
     pub jobs: JobSettings,
     /// How long requests and announcements under way may take after SIGTERM.
@@ -43,6 +45,8 @@ pub struct JobSettings {
     pub relay_scan: Duration,
     /// How long the direct path may take to announce a job before the scan does.
     pub relay_after: Duration,
+    /// How often the broker's store is looked at, and what has been silent for long.
+    pub reconcile: Duration,
     /// How long an announced job may be silent before it is looked at; grows with the job's age.
     pub silent_after: Duration,
 }
@@ -58,6 +62,8 @@ struct Raw {
     nats_replicas: Option<String>,
     nats_jobs_max_mib: Option<String>,
     nats_events_max_mib: Option<String>,
+    cors_origins: Option<String>,
+    reconcile_s: Option<String>,
     rerun_window_s: Option<String>,
     outbox_max: Option<String>,
     relay_scan_s: Option<String>,
@@ -109,11 +115,16 @@ impl Settings {
                     1..=1 << 30,
                 ) << 20,
             },
+            cors_origins: check
+                .optional::<String>("CORS_ORIGINS", raw.cors_origins)
+                .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
+                .unwrap_or_default(),
             jobs: JobSettings {
                 rerun_window: check.seconds("RERUN_WINDOW_S", raw.rerun_window_s, 300.0, 0.0..=86_400.0),
                 outbox_max: check.number("OUTBOX_MAX", raw.outbox_max, 1_000_000, 1..=1_000_000_000),
                 relay_scan: check.seconds("RELAY_SCAN_S", raw.relay_scan_s, 1.0, 0.05..=60.0),
                 relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
+                reconcile: check.seconds("RECONCILE_S", raw.reconcile_s, 5.0, 0.1..=600.0),
                 silent_after: check.seconds("SILENT_AFTER_S", raw.silent_after_s, 600.0, 0.5..=86_400.0),
             },
             shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),

@@ -16,6 +16,8 @@ pub struct LedgerRun {
     /// How many leases were lost.
     #[serde(default)]
     pub lost: u32,
+    /// What its handler answered.
+    pub result: Option<String>,
     /// What still has to be done with it.
     pub duty: Option<String>,
     /// The attempts that ended.

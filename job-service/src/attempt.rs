@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bson::DateTime;
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{CancelReason, JobError, JsonText, Status};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::{
     backoff,
     held::{Held, Stop},
+    isolation,
     kinds::{Attempt, Registry, Verdict},
     ledger::{Ending, Ledger, Recorded, Run},
     relay::Relay,
@@ -68,7 +69,9 @@ impl Runner {
             }
             over => self.ending(&run, over, now),
         };
+        gap("job.attempt.over");
         let recorded = self.record(&run, ending, now).await;
+        gap("job.attempt.recorded");
         drop(hold);
         drop(slot);
         if let Some(ended) = recorded {
@@ -112,6 +115,9 @@ impl Runner {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
         let attempt = Attempt { run: run.id, number: run.attempt, payload, stop };
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
+        if run.lost >= isolation::SUSPICIOUS {
+            return tokio::spawn(async move { isolation::attempt(&kind, attempt).await });
+        }
         tokio::spawn(async move { registry.attempt(&kind, attempt).await })
     }
 

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service_kit::telemetry::chain;
+use service_kit::{
+    faults::{Safeguard, gap},
+    telemetry::chain,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -20,7 +23,7 @@ pub async fn scan(fetcher: &Fetcher, every: Duration, stop: &CancellationToken) 
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        while !stop.is_cancelled() && scan_once(fetcher).await {}
+        while !stop.is_cancelled() && !Safeguard::EndedLeases.is_off() && scan_once(fetcher).await {}
     }
 }
 
@@ -38,6 +41,9 @@ async fn scan_once(fetcher: &Fetcher) -> bool {
     match fetcher.runner.ledger.take_due(&fetcher.runner.settings.queues, most).await {
         Ok(taken) => {
             let full = taken.len() == most;
+            if !taken.is_empty() {
+                gap("job.due.taken");
+            }
             if !taken.is_empty() {
                 debug!(taken = taken.len(), "took what was due");
             }

@@ -17,7 +17,7 @@ use async_nats::jetstream::{
     consumer::{PullConsumer, pull},
 };
 use futures::StreamExt;
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{Broker, JobCreated, Priority, Queue, Timestamp, streams};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -211,10 +211,13 @@ impl Fetcher {
             return ack(&message).await;
         }
         let run_id = announced.data.run_id();
+        gap("job.fetch.fetched");
         let announced = Announced { created: announced.data, trace: announced.traceparent };
         match self.runner.ledger.claim(announced).await {
             Ok(claimed) => {
+                gap("job.claim.stored");
                 ack(&message).await;
+                gap("job.claim.acked");
                 self.go_on(claimed, slot).await;
             }
             Err(error) => {

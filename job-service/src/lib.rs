@@ -6,10 +6,12 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod control;
 pub mod due;
 pub mod fetch;
 pub mod health;
 pub mod held;
+pub mod isolation;
 pub mod kinds;
 pub mod lease;
 pub mod ledger;
@@ -32,6 +34,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     attempt::Runner,
+    control::Control,
     fetch::Fetcher,
     held::{Held, Stop},
     kinds::Registry,
@@ -130,6 +133,16 @@ fn spawn_keepers(fetcher: &Fetcher, keepers: &TaskTracker, stop: &CancellationTo
     let (runner, settings) = (&fetcher.runner, &fetcher.runner.settings);
     let (broker, token) = (fetcher.broker.clone(), stop.clone());
     keepers.spawn(async move { broker.keep_streams(&token).await });
+    let control = Control {
+        broker: fetcher.broker.clone(),
+        ledger: runner.ledger.clone(),
+        held: runner.held.clone(),
+        relay: runner.relay.clone(),
+    };
+    let (control_too, token) = (control.clone(), stop.clone());
+    keepers.spawn(async move { control_too.run(&token).await });
+    let token = stop.clone();
+    keepers.spawn(async move { control.hear_stops(&token).await });
     let (ledger, held, lease, token) =
         (runner.ledger.clone(), runner.held.clone(), settings.lease, stop.clone());
     keepers.spawn(async move { lease::keep(&ledger, &held, lease, &token).await });

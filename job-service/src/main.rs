@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use job_service::{App, settings::Settings};
-use service_kit::{probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use job_service::{App, isolation, kinds::Registry, settings::Settings};
+use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
 
 /// Runs Hasty's jobs.
 #[derive(Debug, Parser)]
@@ -20,10 +20,14 @@ enum Command {
     Serve,
     /// Ask a running worker whether it is ready; the exit code answers.
     Healthcheck,
+    /// Make one attempt, ordered on standard input; what workers start for runs that lost two leases.
+    #[command(hide = true)]
+    Attempt,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    faults::setup();
     let command = Cli::parse().command.unwrap_or(Command::Serve);
     let settings = match Settings::from_env() {
         Ok(settings) => settings,
@@ -35,6 +39,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve => serve(settings).await,
         Command::Healthcheck => probe::ready(settings.health_addr).await,
+        Command::Attempt => isolation::serve_one(&Registry::new(settings.worker.faults)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,10 +1,13 @@
 //! Announces what the ledger says: at once when a run has ended, and by a scan for what a crash or
-//! an absent broker left behind. Both ways lead through [`Relay::announce`].
+//! an absent broker left behind. Both ways lead through `Relay::announce`.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use service_kit::telemetry::chain;
+use service_kit::{
+    faults::{Safeguard, gap},
+    telemetry::chain,
+};
 use shared_events::{Broker, Timestamp, subjects};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,7 +65,8 @@ impl Relay {
         let mut connects = self.broker.nats().connects();
         loop {
             // An absent broker takes nothing, and what is due stays due.
-            let more = self.broker.nats().is_connected() && self.scan_once().await;
+            let scans = self.broker.nats().is_connected() && !Safeguard::RelayScan.is_off();
+            let more = scans && self.scan_once().await;
             if more {
                 continue;
             }
@@ -104,6 +108,7 @@ impl Relay {
         if !self.publish(run).await {
             return false;
         }
+        gap("job.relay.published");
         if run.duty.is_some()
             && let Err(error) = self.ledger.announced(run).await
         {

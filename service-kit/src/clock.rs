@@ -39,8 +39,8 @@ impl Clock {
 
     /// Learns the offset: the database said `its_time` while this process waited from `asked_ms` until now.
     pub(crate) fn learn(&self, asked_ms: i64, its_time: DateTime) {
-        let middle = asked_ms + (local_ms() - asked_ms) / 2;
-        self.offset_ms.store(its_time.timestamp_millis() - middle, Ordering::Relaxed);
+        let offset_ms = offset(asked_ms, local_ms(), its_time.timestamp_millis());
+        self.offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 }
 
@@ -53,4 +53,25 @@ pub(crate) fn local_ms() -> i64 {
 #[must_use]
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// How far `its` clock is ahead of one that went from `asked` to `answered` meanwhile. What the wait
+/// alone can explain is no offset: two processes of one machine must not come to differ.
+const fn offset(asked: i64, answered: i64, its: i64) -> i64 {
+    let half_wait = (answered - asked) / 2;
+    let offset = its - (asked + half_wait);
+    if offset.abs() <= half_wait + 1 { 0 } else { offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_wait_explains_is_no_offset() {
+        assert_eq!(offset(1000, 1100, 1000), 0);
+        assert_eq!(offset(1000, 1100, 1100), 0);
+        assert_eq!(offset(1000, 1010, 1605), 600);
+        assert_eq!(offset(1000, 1010, 405), -600);
+    }
 }

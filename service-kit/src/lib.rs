@@ -2,6 +2,7 @@
 //! group commit and clock, and stopping.
 
 pub mod clock;
+pub mod faults;
 pub mod group;
 pub mod mongo;
 pub mod probe;

@@ -24,6 +24,14 @@ pub enum StoreError {
     /// It said no, or could not be reached: nothing is known to be written.
     #[error("database did not do it")]
     Database(#[from] mongodb::error::Error),
+    /// It refused a statement of an update.
+    #[error("database refused the update with code {code}: {message}")]
+    Refused {
+        /// The server's error code.
+        code: i32,
+        /// The server's words.
+        message: String,
+    },
     /// No answer in time: written or not, nobody knows. Read again.
     #[error("database gave no answer in time")]
     Unknown,
@@ -239,11 +247,11 @@ impl Mongo {
         Ok(Inserted { duplicates, refused })
     }
 
-    /// Runs the statements in one `update` command, none depending on another; says how many
-    /// documents matched, all statements together.
+    /// Runs the statements, none depending on another, in one `update` command, or in several where
+    /// they are too large for one; says how many documents matched, all statements together.
     ///
     /// # Errors
-    /// Where any statement failed or the command as a whole: read again to learn what was done.
+    /// Where any statement failed or a command as a whole: read again to learn what was done.
     pub async fn update(
         &self,
         collection: &str,
@@ -251,10 +259,28 @@ impl Mongo {
         durability: Durability,
     ) -> Result<u64, StoreError> {
         let _watch = self.watch();
-        let mut updates = RawArrayBuf::new();
+        let (mut matched, mut bytes, mut updates) = (0, 0, RawArrayBuf::new());
         for statement in statements {
+            let size = statement.filter.as_bytes().len() + statement.update.as_bytes().len();
+            if bytes > 0 && bytes + size > COMMAND_BYTES {
+                matched += self.update_command(collection, std::mem::take(&mut updates), durability).await?;
+                bytes = 0;
+            }
+            bytes += size;
             updates.push(rawdoc! { "q": statement.filter, "u": statement.update, "multi": statement.multi });
         }
+        if bytes > 0 {
+            matched += self.update_command(collection, updates, durability).await?;
+        }
+        Ok(matched)
+    }
+
+    async fn update_command(
+        &self,
+        collection: &str,
+        updates: RawArrayBuf,
+        durability: Durability,
+    ) -> Result<u64, StoreError> {
         let concern = match durability {
             Durability::Journaled => rawdoc! { "w": "majority", "j": true },
             Durability::InMemory => rawdoc! { "w": 1 },
@@ -266,10 +292,8 @@ impl Mongo {
             .map_err(|error| StoreError::Unreadable(error.to_string()))?;
         if let Some(error) = reply.write_errors.first() {
             self.note_failure();
-            return Err(StoreError::Unreadable(format!(
-                "update refused with code {}: {}",
-                error.code, error.message
-            )));
+            let (code, message) = (error.code, error.message.clone());
+            return Err(StoreError::Refused { code, message });
         }
         if reply.write_concern_error.is_some() {
             self.note_failure();
@@ -316,6 +340,17 @@ impl Mongo {
     fn note_failure(&self) {
         self.last_failure_ms.store(local_ms(), Ordering::Relaxed);
     }
+}
+
+/// The most bytes of one `update` command: well under the 16 MB of a BSON document.
+const COMMAND_BYTES: usize = 8 << 20;
+
+/// A value as a BSON document.
+///
+/// # Errors
+/// Where it has no such form.
+pub fn raw(value: &impl Serialize) -> Result<RawDocumentBuf, StoreError> {
+    bson::serialize_to_raw_document_buf(value).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 /// The server's code for a unique index that refuses a write.

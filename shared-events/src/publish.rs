@@ -25,6 +25,8 @@ pub struct Publisher {
 pub struct Stored {
     /// Its sequence in the stream; of a duplicate, that of the first.
     pub sequence: u64,
+    /// Whether the stream had it already.
+    pub duplicate: bool,
 }
 
 /// Why it is not known to be stored. Each may be tried again; what was stored after all is a duplicate.
@@ -79,7 +81,7 @@ impl Publisher {
         };
         let ack = ack.map_err(|error| PublishError::of(&error))?;
         let stored = ack.await.map_err(|error| PublishError::of(&error))?;
-        Ok(Stored { sequence: stored.sequence })
+        Ok(Stored { sequence: stored.sequence, duplicate: stored.duplicate })
     }
 }
 

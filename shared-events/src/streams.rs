@@ -161,8 +161,7 @@ pub async fn consumer<C: IntoConsumerConfig + FromConsumer + Clone>(
         Ok(consumer) => return Ok(consumer),
         Err(error) => error,
     };
-    let ConsumerErrorKind::JetStream(error) = missing.kind() else { return Err(missing) };
-    if error.error_code() != async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND {
+    if !is_missing_consumer(&missing) {
         return Err(missing);
     }
     match jetstream.create_consumer_strict_on_stream(definition, stream).await {
@@ -173,6 +172,13 @@ pub async fn consumer<C: IntoConsumerConfig + FromConsumer + Clone>(
         // Another replica was faster.
         Err(_) => jetstream.get_consumer_from_stream(name.as_str(), stream).await,
     }
+}
+
+/// Whether the error says that there is no such consumer.
+#[must_use]
+pub fn is_missing_consumer(error: &ConsumerError) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(error)
+        if error.error_code() == async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 /// The name of the consumer that workers of a queue share for one priority.

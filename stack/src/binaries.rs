@@ -43,7 +43,13 @@ impl Binaries {
             .get_or_try_init(|| async {
                 match std::env::var_os(PREBUILT).filter(|folder| !folder.is_empty()) {
                     Some(folder) => Self::in_folder(Path::new(&folder)),
-                    None => build(profile).await,
+                    None => {
+                        let mut programs = build(profile).await?;
+                        Ok(Self {
+                            api: taken(&mut programs, "api-service")?,
+                            worker: taken(&mut programs, "job-service")?,
+                        })
+                    }
                 }
             })
             .await
@@ -62,13 +68,20 @@ impl Binaries {
     }
 }
 
-async fn build(profile: Profile) -> Result<Binaries> {
+/// Builds `stack` itself, together with the services so that they share what is built, and says where it is.
+pub async fn build_itself(profile: Profile) -> Result<PathBuf> {
+    taken(&mut build(profile).await?, "stack")
+}
+
+async fn build(profile: Profile) -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
+    match profile {
+        Profile::Release => command.arg("--release"),
+        // Tests make the services die at their failpoints; those of a release have none.
+        Profile::Dev => command.args(["--features", "api-service/failpoints,job-service/failpoints"]),
+    };
     command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stdin(Stdio::null())
@@ -91,9 +104,11 @@ async fn build(profile: Profile) -> Result<Binaries> {
     if !output.status.success() {
         bail!("the services could not be built:\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
-    let mut programs = executables(&String::from_utf8_lossy(&output.stdout));
-    let mut program = |name: &str| programs.remove(name).with_context(|| format!("cargo built no {name}"));
-    Ok(Binaries { api: program("api-service")?, worker: program("job-service")? })
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn taken(programs: &mut HashMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
+    programs.remove(name).with_context(|| format!("cargo built no {name}"))
 }
 
 /// Which program is where, from cargo's messages.

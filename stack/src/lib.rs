@@ -27,7 +27,7 @@ mod servers;
 mod stack;
 mod supervise;
 
-pub use binaries::Profile;
+pub use binaries::{Profile, build_itself};
 pub use builder::Builder;
 pub use nix::sys::signal::Signal;
 pub use nodes::Node;

@@ -1,5 +1,6 @@
 //! `cargo stack`: a whole Hasty on one machine, to try it or to work on it.
 
+mod bench;
 mod demo;
 mod terminal;
 mod up;
@@ -7,7 +8,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 #[derive(Parser)]
 #[command(name = "cargo stack", about = "Runs a whole Hasty on this machine, on loopback only")]
@@ -22,15 +23,23 @@ enum Command {
     Up(up::Options),
     /// Starts everything, runs some jobs, shows how they end, and leaves nothing behind
     Demo(demo::Options),
+    /// Measures throughput, latency and CPU per job of a fresh, optimized stack over HTTP
+    Bench(Box<bench::Options>),
 }
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    let runtime = Runtime::new().expect("a runtime can be started");
+    let runtime = match command {
+        // The load generator is to take no more of the machine than it must.
+        Command::Bench(_) => Builder::new_current_thread().enable_all().build(),
+        _ => Runtime::new(),
+    };
+    let runtime = runtime.expect("a runtime can be started");
     let ended = runtime.block_on(async {
         match command {
             Command::Up(options) => up::run(options).await,
             Command::Demo(options) => demo::run(options).await,
+            Command::Bench(options) => bench::run(*options).await,
         }
     });
     // A download that was interrupted is not waited for.

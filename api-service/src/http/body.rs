@@ -41,19 +41,38 @@ pub async fn read_body(mut body: Payload, limit: usize) -> Result<Bytes, Problem
 /// # Errors
 /// Those of [`read_body`]; 415 for another content type; 400 where it is no JSON object.
 pub async fn read_fields(request: &HttpRequest, body: Payload, limit: usize) -> Result<Fields, Problem> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let is_json = essence.eq_ignore_ascii_case("application/json")
-        || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
-    if !is_json {
-        return Err(Problem::not_json());
-    }
+    check_content_type(request)?;
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|declared: usize| declared > limit) {
         return Err(Problem::too_large(limit));
     }
     Fields::parse(&read_body(body, limit).await?)
+}
+
+fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
+    if is_json { Ok(()) } else { Err(Problem::not_json()) }
+}
+
+/// Reads the body as a JSON object, where there is a body.
+///
+/// # Errors
+/// Those of [`read_fields`].
+pub async fn read_optional_fields(
+    request: &HttpRequest,
+    body: Payload,
+    limit: usize,
+) -> Result<Option<Fields>, Problem> {
+    let bytes = read_body(body, limit).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    check_content_type(request)?;
+    Fields::parse(&bytes).map(Some)
 }
 
 /// The fields of a JSON object. Each is taken once; what is left over at the end, and all that was
@@ -72,8 +91,9 @@ impl Fields {
     pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| Problem::malformed_body("the body is not UTF-8"))?;
-        // One level is the body's own object.
-        if depth(text) > MAX_JSON_DEPTH + 1 {
+        // The parser has a limit of its own, but says nothing of the field. The levels of a batch's
+        // list and of the bodies' own objects come on top of a payload's.
+        if depth(text) > MAX_JSON_DEPTH + 3 {
             let error = FieldError::new("payload", format!("is nested deeper than {MAX_JSON_DEPTH} levels"));
             return Err(Problem::invalid(vec![error]));
         }

@@ -28,7 +28,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context of a request that came through [`around`].
+    /// The context of a request that came through `around`.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_else(Self::fresh)

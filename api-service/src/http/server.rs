@@ -2,20 +2,21 @@
 
 use std::{net::TcpListener, time::Duration};
 
+use actix_cors::Cors;
 use actix_web::{
-    App, HttpServer, Route,
+    App, HttpRequest, HttpResponse, HttpServer, Route,
     dev::Server,
     guard,
-    middleware::from_fn,
+    http::{Method, header},
+    middleware::{Condition, from_fn},
     web::{self, Data},
 };
 use shared_events::Broker;
 
 use super::{context::around, health};
 use crate::{
-    jobs::{self, Creator, Jobs},
+    jobs::{self, Creator, Jobs, Lifecycle},
     problem::Problem,
-    waiters::Waiters,
 };
 
 /// How long a client may take to send its request's head.
@@ -33,8 +34,10 @@ pub struct Services {
     pub jobs: Jobs,
     /// Shows whether NATS is there.
     pub broker: Broker,
-    /// Hears of ends.
-    pub waiters: Waiters,
+    /// Changes what becomes of jobs.
+    pub lifecycle: Lifecycle,
+    /// Which origins' pages may use the API; none where empty.
+    pub cors_origins: Vec<String>,
 }
 
 /// Serves all routes.
@@ -42,16 +45,17 @@ pub struct Services {
 /// # Errors
 /// Where the listener can not be used.
 pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std::io::Result<Server> {
-    let Services { creator, jobs, broker, waiters } = services;
-    let (creator, jobs, broker, waiters) =
-        (Data::new(creator), Data::new(jobs), Data::new(broker), Data::new(waiters));
+    let Services { creator, jobs, broker, lifecycle, cors_origins } = services;
+    let (creator, jobs, broker, lifecycle) =
+        (Data::new(creator), Data::new(jobs), Data::new(broker), Data::new(lifecycle));
     let app = move || {
         App::new()
+            .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
             .wrap(from_fn(around))
             .app_data(creator.clone())
             .app_data(jobs.clone())
             .app_data(broker.clone())
-            .app_data(waiters.clone())
+            .app_data(lifecycle.clone())
             .configure(health::configure)
             .configure(jobs::configure)
             .configure(jobs::configure_legacy)
@@ -68,14 +72,27 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
     Ok(server)
 }
 
+fn cors(origins: &[String]) -> Cors {
+    let exposed = ["location", "retry-after", "x-request-id", "traceparent", "idempotent-replayed"];
+    let cors = Cors::default().allow_any_method().allow_any_header().expose_headers(exposed).max_age(3600);
+    origins.iter().fold(cors, |cors, origin| {
+        if origin == "*" { cors.allow_any_origin() } else { cors.allowed_origin(origin) }
+    })
+}
+
 /// A route for GET and HEAD.
 #[must_use]
 pub fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// Answers 405 and says which methods there are.
+/// Answers OPTIONS, and 405 to all else; both say which methods there are.
 #[must_use]
 pub fn method_not_allowed(allow: &'static str) -> Route {
-    web::to(move || async move { Err::<String, _>(Problem::no_method(allow)) })
+    web::to(move |request: HttpRequest| async move {
+        if request.method() == Method::OPTIONS {
+            return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
+        }
+        Err(Problem::no_method(allow))
+    })
 }

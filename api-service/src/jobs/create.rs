@@ -1,116 +1,19 @@
-//! Creating a job: from the fields of a request to one insert.
+//! Creating a job: one insert.
 
 use std::time::Duration;
 
-use bson::DateTime;
-use shared_events::{
-    JobId, JsonText, Kind, Limits, Position, Priority, Queue, Status, TraceContext, json_text::BadJsonText,
-    payloads,
-};
+use service_kit::faults::gap;
+use shared_events::TraceContext;
+use tracing::debug;
 
 use super::{
-    Duty, Inserted, Job, Jobs,
-    document::{order, stored_id},
+    Draft, Job, Jobs,
+    store::{Claim, Inserted},
 };
-use crate::{
-    http::Fields,
-    problem::{FieldError, Problem},
-    relay::Relay,
-};
+use crate::{problem::Problem, relay::Relay};
 
-/// The longest `object_id`, in bytes.
-pub(super) const MAX_OBJECT_ID: usize = 256;
-
-/// A job that a client asks for, checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
-    /// Who is to do the work.
-    pub kind: Kind,
-    /// The handler's input.
-    pub payload: JsonText,
-    /// Where to send it.
-    pub queue: Queue,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// What it is about.
-    pub object_id: Option<String>,
-    /// The run's limits.
-    pub limits: Limits,
-}
-
-impl Draft {
-    /// Reads a request's fields.
-    ///
-    /// # Errors
-    /// 422 that names every field that is wrong.
-    pub fn read(mut fields: Fields) -> Result<Self, Problem> {
-        let kind = fields.required::<Kind>("kind");
-        let payload = fields.raw("payload").unwrap_or_else(JsonText::empty_object);
-        let queue = fields.parsed::<Queue>("queue").unwrap_or_default();
-        let priority = fields.parsed::<Priority>("priority").unwrap_or_default();
-        let object_id = fields.text("object_id", 1..=MAX_OBJECT_ID);
-        let defaults = Limits::default();
-        let limits = Limits {
-            timeout_s: fields.number("timeout_s", 1..=Limits::MAX_TIMEOUT_S).unwrap_or(defaults.timeout_s),
-            max_attempts: fields
-                .number("max_attempts", 1..=Limits::MAX_ATTEMPTS)
-                .unwrap_or(defaults.max_attempts),
-        };
-        let payload = match payload.object().and_then(JsonText::within_limits) {
-            Ok(payload) => Some(payload),
-            Err(error) => {
-                fields.wrong("payload", payload_error(&error));
-                None
-            }
-        };
-        if let (Some(kind), Some(payload)) = (&kind, &payload)
-            && let Err(error) = payloads::check(kind, payload)
-        {
-            fields.wrong(&error.field, error.message);
-        }
-        fields.finish()?;
-        match (kind, payload) {
-            (Some(kind), Some(payload)) => Ok(Self { kind, payload, queue, priority, object_id, limits }),
-            _ => Err(Problem::invalid(vec![FieldError::new("kind", "is required")])),
-        }
-    }
-
-    fn into_job(self, now: DateTime, announce_by: DateTime, trace: TraceContext) -> Job {
-        Job {
-            id: stored_id(JobId::generate()),
-            kind: self.kind,
-            queue: self.queue,
-            priority: self.priority,
-            payload: self.payload.as_str().to_owned(),
-            window: self.object_id.clone(),
-            object_id: self.object_id,
-            timeout_s: self.limits.timeout_s,
-            max_attempts: self.limits.max_attempts,
-            created_at: now,
-            trace: Some(trace),
-            run: 1,
-            attempt: 0,
-            status: Status::Queued,
-            order: order(Position::fresh(1)),
-            worker: None,
-            started_at: None,
-            next_at: None,
-            ended_at: None,
-            result: None,
-            error: None,
-            reason: None,
-            attempts: Vec::new(),
-            epoch: 1,
-            announced: None,
-            duty: Some(Duty::Announce),
-            due: Some(announce_by),
-        }
-    }
-}
-
-fn payload_error(error: &BadJsonText) -> String {
-    error.to_string()
-}
+/// How long an idempotency key is remembered.
+const KEY_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Creates jobs.
 #[derive(Clone)]
@@ -119,6 +22,15 @@ pub struct Creator {
     relay: Relay,
     rerun_window: Duration,
     announce_after: Duration,
+}
+
+/// What a request to create a job led to.
+#[derive(Debug)]
+pub enum Created {
+    /// A new job.
+    New(Job),
+    /// The job that was created by the same request before.
+    Before(Job),
 }
 
 impl Creator {
@@ -131,102 +43,70 @@ impl Creator {
     /// Stores the job, journaled, and has it announced.
     ///
     /// # Errors
-    /// 409 while the object's window is taken; 503 where it is not known to be stored.
-    pub async fn create(&self, draft: Draft, trace: TraceContext) -> Result<Job, Problem> {
+    /// 409 while the object's window is taken; 422 where the key was used for something else; 503
+    /// where the job is not known to be stored.
+    pub async fn create(
+        &self,
+        draft: Draft,
+        key: Option<String>,
+        trace: TraceContext,
+    ) -> Result<Created, Problem> {
         if self.relay.is_full() {
             return Err(Problem::outbox_full());
         }
         let clock = self.jobs.mongo().clock();
-        let job = draft.into_job(clock.now(), clock.after(self.announce_after), trace);
-        // Each round either stores the job, finds a live window, or has ended one that is over; two
+        let job = draft.into_job(key, clock.now(), clock.after(self.announce_after), trace);
+        // Each round either stores the job, finds a live hold, or has ended one that is over; two
         // requests for one object can make each other try again, but not for long.
         for _ in 0..10 {
+            gap("api.create.read");
             match self.jobs.insert(job.clone()).await? {
                 Inserted::Stored => {
-                    tracing::debug!(target: "job", { job.id = %job.job_id(), job.kind = %job.kind, trace_id = trace.trace_id() }, "job created");
+                    debug!(target: "job", { job.id = %job.job_id(), job.kind = %job.kind, trace_id = trace.trace_id() }, "job created");
+                    gap("api.create.stored");
                     self.relay.announce_soon(job.clone());
-                    return Ok(job);
+                    return Ok(Created::New(job));
                 }
-                Inserted::WindowTaken => self.end_window_that_is_over(&job).await?,
+                Inserted::Taken => {
+                    // The key comes first: a request that is sent again must not be refused by the
+                    // window that it has taken itself.
+                    if let Some(before) = self.created_before(&job).await? {
+                        return Ok(Created::Before(before));
+                    }
+                    self.end_window_that_is_over(&job).await?;
+                }
             }
         }
         Err(Problem::unavailable("the object's window changes hands too quickly"))
     }
 
+    async fn created_before(&self, job: &Job) -> Result<Option<Job>, Problem> {
+        let Some(key) = job.idempotency_key.as_deref() else { return Ok(None) };
+        let Some(holder) = self.jobs.holder(Claim::Key, key).await? else { return Ok(None) };
+        if self.left_ms(&holder, KEY_KEPT) <= 0 {
+            self.jobs.end_hold(Claim::Key, &holder, key).await?;
+            return Ok(None);
+        }
+        if holder.idempotency_hash != job.idempotency_hash {
+            return Err(Problem::key_reused(&holder.job_id().to_string()));
+        }
+        Ok(Some(holder))
+    }
+
     async fn end_window_that_is_over(&self, job: &Job) -> Result<(), Problem> {
         let Some(object_id) = job.object_id.as_deref() else { return Ok(()) };
-        let Some(holder) = self.jobs.window_holder(object_id).await? else { return Ok(()) };
-        let age_ms = self.jobs.mongo().clock().now_ms() - holder.created_at.timestamp_millis();
-        let left_ms = service_kit::clock::millis(self.rerun_window) - age_ms;
+        let Some(holder) = self.jobs.holder(Claim::Window, object_id).await? else { return Ok(()) };
+        let left_ms = self.left_ms(&holder, self.rerun_window);
         if left_ms > 0 {
             let seconds = u64::try_from(left_ms).unwrap_or(1).div_ceil(1000);
             return Err(Problem::duplicate_object(&holder.job_id().to_string(), seconds));
         }
-        Ok(self.jobs.end_window(&holder, object_id).await?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(json: &str) -> Result<Draft, Vec<String>> {
-        let fields = Fields::parse(json.as_bytes()).expect("the test's JSON is an object");
-        Draft::read(fields).map_err(|problem| {
-            let problem = serde_json::to_value(&problem).unwrap();
-            let errors = problem["errors"].as_array().unwrap();
-            errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
-        })
+        Ok(self.jobs.end_hold(Claim::Window, &holder, object_id).await?)
     }
 
-    #[test]
-    fn what_is_absent_has_its_default() {
-        let draft = read(r#"{"kind":"noop"}"#).unwrap();
-        assert_eq!(draft.queue.as_str(), "default");
-        assert_eq!(draft.priority, Priority::Normal);
-        assert_eq!(draft.limits, Limits { timeout_s: 46, max_attempts: 5 });
-        assert_eq!(draft.payload.as_str(), "{}");
-    }
-
-    #[test]
-    fn limits_are_exact() {
-        for (json, fine) in [
-            (r#"{"kind":"noop","timeout_s":1}"#, true),
-            (r#"{"kind":"noop","timeout_s":86400}"#, true),
-            (r#"{"kind":"noop","timeout_s":0}"#, false),
-            (r#"{"kind":"noop","timeout_s":86401}"#, false),
-            (r#"{"kind":"noop","timeout_s":1.5}"#, false),
-            (r#"{"kind":"noop","timeout_s":"1"}"#, false),
-            (r#"{"kind":"noop","max_attempts":100}"#, true),
-            (r#"{"kind":"noop","max_attempts":101}"#, false),
-            (r#"{"kind":"noop","object_id":""}"#, false),
-            (r#"{"kind":"noop","queue":"Not OK"}"#, false),
-            (r#"{"kind":"noop","payload":[]}"#, false),
-            (r#"{"kind":"noop","payload":null}"#, false),
-        ] {
-            assert_eq!(read(json).is_ok(), fine, "{json}");
-        }
-    }
-
-    #[test]
-    fn every_field_that_is_wrong_is_named() {
-        let wrong =
-            read(r#"{"payload":7,"queue":"","priority":"urgent","timeout_s":0,"max_attempts":0,"shoe":1}"#);
-        assert_eq!(
-            wrong,
-            Err(["kind", "queue", "priority", "timeout_s", "max_attempts", "payload", "shoe"]
-                .map(str::to_owned)
-                .to_vec())
-        );
-        assert_eq!(
-            read(r#"{"kind":"sleep","payload":{"min_s":"x"}}"#),
-            Err(vec!["payload.min_s".to_owned()])
-        );
-    }
-
-    #[test]
-    fn the_payload_is_kept_to_the_letter() {
-        let draft = read(r#"{"kind":"own","payload":{"n": 1.0e2,  "s":"\u00e9"}}"#).unwrap();
-        assert_eq!(draft.payload.as_str(), r#"{"n": 1.0e2,  "s":"\u00e9"}"#);
+    /// How much of `kept` since the job's creation is left, in milliseconds.
+    fn left_ms(&self, job: &Job, kept: Duration) -> i64 {
+        let age_ms = self.jobs.mongo().clock().now_ms() - job.created_at.timestamp_millis();
+        service_kit::clock::millis(kept) - age_ms
     }
 }

@@ -3,8 +3,8 @@
 use bson::{DateTime, Uuid};
 use serde::{Deserialize, Serialize};
 use shared_events::{
-    AttemptSummary, CancelReason, JobCreated, JobError, JobId, JsonText, Kind, Limits, Position, Priority,
-    Queue, Status, Timestamp, TraceContext, WorkerId,
+    AttemptSummary, CancelReason, JobCancel, JobCreated, JobError, JobId, JsonText, Kind, Limits, Position,
+    Priority, Queue, Status, Timestamp, TraceContext, WorkerId,
 };
 
 /// A job's document.
@@ -27,6 +27,12 @@ pub struct Job {
     /// The object's window: the `object_id` for as long as this job may refuse another. Unique.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
+    /// The client's `Idempotency-Key`, for as long as it is remembered. Unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// SHA-256 of what was asked for under that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_hash: Option<String>,
     /// How long an attempt may take, in seconds.
     pub timeout_s: u32,
     /// How many attempts may be charged.
@@ -42,7 +48,7 @@ pub struct Job {
     pub attempt: u32,
     /// That run's state.
     pub status: Status,
-    /// (attempt, rank) of the latest news as one number that grows; see [`order`].
+    /// (attempt, rank) of the latest news as one number that grows; see `order`.
     pub order: i64,
     /// Who claimed it last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +74,9 @@ pub struct Job {
     /// The run's attempts that ended, the latest last; at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptSummary>,
+    /// The client's wish to have the run stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
     /// Numbers the announcements of the run, from 1.
     pub epoch: u32,
     /// The latest announcement that the broker has stored.
@@ -81,12 +90,24 @@ pub struct Job {
     pub due: Option<DateTime>,
 }
 
+/// A client's wish to have a run stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// When it was asked for.
+    pub requested_at: DateTime,
+    /// The client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// What a document waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duty {
     /// The outbox mark: the run still has to be announced.
     Announce,
+    /// The outbox mark: the wish to cancel still has to be passed on.
+    Cancel,
     /// It was announced and has not ended: to be looked at, should it stay silent.
     Check,
 }
@@ -94,7 +115,9 @@ pub enum Duty {
 /// Where the broker has stored an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
-    /// Its sequence in `JOBS`.
+    /// Which store of the broker: grows whenever it was lost or set back.
+    pub store: i64,
+    /// Its sequence in `JOBS`; 0 where it went to `JOB_CONTROL`.
     pub sequence: i64,
     /// When the broker said so.
     pub at: DateTime,
@@ -126,9 +149,47 @@ impl Job {
             priority: self.priority,
             payload: JsonText::from_stored(self.payload.clone()).ok()?,
             limits: Limits { timeout_s: self.timeout_s, max_attempts: self.max_attempts },
-            cancel_requested: false,
+            cancel_requested: self.cancel.is_some(),
             created_at: timestamp(self.created_at),
         })
+    }
+
+    /// What passes on the wish to cancel the latest run.
+    #[must_use]
+    pub fn cancel_event(&self) -> JobCancel {
+        JobCancel {
+            job: self.job_id(),
+            run: self.run,
+            kind: self.kind.clone(),
+            queue: self.queue.clone(),
+            reason: CancelReason::Requested,
+        }
+    }
+
+    /// The job at the start of its next run.
+    #[must_use]
+    pub fn next_run(&self, announce_by: DateTime) -> Self {
+        let run = self.run + 1;
+        Self {
+            run,
+            attempt: 0,
+            status: Status::Queued,
+            order: order(Position::fresh(run)),
+            worker: None,
+            started_at: None,
+            next_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            reason: None,
+            attempts: Vec::new(),
+            cancel: None,
+            epoch: 1,
+            announced: None,
+            duty: Some(Duty::Announce),
+            due: Some(announce_by),
+            ..self.clone()
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use shared_events::{JobId, JsonText, Kind, Limits, Priority, Queue, Status};
 
-use super::{Creator, Draft, Job, Jobs, create::MAX_OBJECT_ID};
+use super::{Creator, Draft, Job, Jobs, create::Created, draft::MAX_OBJECT_ID};
 use crate::{
     http::{Context, Fields, get_or_head, method_not_allowed, read_body},
     problem::Problem,
@@ -37,8 +37,10 @@ async fn create(
     let Some(object_id) = object_id(&body) else {
         return Ok(HttpResponse::BadRequest().json(json!({ "message": "you must provide an object_id" })));
     };
-    match creator.create(draft(object_id)?, context.trace).await {
-        Ok(job) => Ok(HttpResponse::Created().json(json!({ "message": { "job_id": job.job_id() } }))),
+    match creator.create(draft(object_id)?, None, context.trace).await {
+        Ok(Created::New(job) | Created::Before(job)) => {
+            Ok(HttpResponse::Created().json(json!({ "message": { "job_id": job.job_id() } })))
+        }
         Err(problem) if problem.code() == "duplicate_object" => Ok(HttpResponse::BadRequest()
             .json(json!({ "message": "you need to wait 5 minutes before rerunning the same job" }))),
         Err(problem) => Err(problem),

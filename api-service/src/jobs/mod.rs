@@ -1,14 +1,21 @@
 //! Jobs: what a client asked for, and how far it has come.
 
+mod batch;
+mod bulk;
 mod create;
 mod document;
+mod draft;
+mod filter;
 mod legacy;
+mod lifecycle;
 mod routes;
 mod store;
 mod view;
 
-pub use create::{Creator, Draft};
+pub use create::Creator;
 pub use document::{Announcement, Duty, Job};
+pub use draft::Draft;
 pub use legacy::configure as configure_legacy;
+pub use lifecycle::Lifecycle;
 pub use routes::configure;
-pub use store::{Applied, Inserted, Jobs};
+pub use store::{Jobs, Note, StoreState};

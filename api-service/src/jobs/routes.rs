@@ -7,31 +7,62 @@ use actix_web::{
     http::header,
     web::{self, Data, Payload, ServiceConfig},
 };
+use serde::Serialize;
 use shared_events::JobId;
 
-use super::{Creator, Draft, Job, Jobs, view::JobView};
+use super::{
+    Creator, Draft, Jobs, Lifecycle, batch, bulk,
+    create::Created,
+    filter::PageRequest,
+    view::{AttemptView, JobView},
+};
 use crate::{
-    http::{Context, get_or_head, method_not_allowed, read_fields},
+    http::{Context, Query, get_or_head, method_not_allowed, read_fields, read_optional_fields},
     problem::{FieldError, Problem},
-    waiters::Waiters,
 };
 
-/// The largest body of one job: its payload's 512 KiB and room for the rest.
+/// The largest body of one job, in bytes: its payload's 512 KiB and room for the rest.
 const MAX_BODY: usize = 1 << 20;
 
 /// The longest that a read waits for the end, in seconds.
-const MAX_WAIT_S: u64 = 60;
+const MAX_WAIT_S: usize = 60;
+
+/// The longest reason of a cancel, in bytes.
+const MAX_REASON: usize = 1024;
+
+/// The longest `Idempotency-Key`, in bytes.
+const MAX_KEY: usize = 256;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
 
 /// Adds the routes.
 pub fn configure(app: &mut ServiceConfig) {
-    app.service(
-        web::resource("/v1/jobs").route(web::post().to(create)).default_service(method_not_allowed("POST")),
-    )
-    .service(
-        web::resource("/v1/jobs/{id}")
-            .route(get_or_head().to(read))
-            .default_service(method_not_allowed("GET, HEAD")),
-    );
+    let post_only = || method_not_allowed("POST");
+    let jobs = web::resource("/v1/jobs").route(web::post().to(create)).route(get_or_head().to(list));
+    let job = web::resource("/v1/jobs/{id}").route(get_or_head().to(read)).route(web::delete().to(delete));
+    app.service(jobs.default_service(method_not_allowed("GET, HEAD, POST")))
+        .service(
+            web::resource("/v1/jobs/batch").route(web::post().to(batch::create)).default_service(post_only()),
+        )
+        .service(
+            web::resource("/v1/jobs/cancel").route(web::post().to(bulk::cancel)).default_service(post_only()),
+        )
+        .service(
+            web::resource("/v1/jobs/retry").route(web::post().to(bulk::retry)).default_service(post_only()),
+        )
+        .service(job.default_service(method_not_allowed("DELETE, GET, HEAD")))
+        .service(
+            web::resource("/v1/jobs/{id}/cancel").route(web::post().to(cancel)).default_service(post_only()),
+        )
+        .service(
+            web::resource("/v1/jobs/{id}/retry").route(web::post().to(retry)).default_service(post_only()),
+        )
+        .service(
+            web::resource("/v1/jobs/{id}/attempts")
+                .route(get_or_head().to(attempts))
+                .default_service(method_not_allowed("GET, HEAD")),
+        );
 }
 
 async fn create(
@@ -40,77 +71,103 @@ async fn create(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
+    let key = idempotency_key(&request)?;
     let fields = read_fields(&request, body, MAX_BODY).await?;
-    let job = creator.create(Draft::read(fields)?, context.trace).await?;
-    let location = format!("/v1/jobs/{}", job.job_id());
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(JobView::from(&job)))
+    let created = creator.create(Draft::read(fields)?, key, context.trace).await?;
+    let (mut answer, job) = match &created {
+        Created::New(job) => (HttpResponse::Created(), job),
+        Created::Before(job) => (HttpResponse::Ok(), job),
+    };
+    if matches!(created, Created::Before(_)) {
+        answer.insert_header((IDEMPOTENT_REPLAYED, "true"));
+    }
+    answer.insert_header((header::LOCATION, format!("/v1/jobs/{}", job.job_id())));
+    Ok(answer.json(JobView::from(job)))
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    jobs: Vec<JobView<'a>>,
+    next_page_token: String,
+}
+
+async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
+    let wanted = PageRequest::read(request.query_string())?;
+    let page = jobs.page(&wanted, bson::Document::new()).await?;
+    let next_page_token = page.next.map(|id| wanted.filter.token(id)).unwrap_or_default();
+    Ok(HttpResponse::Ok().json(List { jobs: page.jobs.iter().map(JobView::from).collect(), next_page_token }))
 }
 
 /// With `?wait_s=n`, answers when the job has ended, or after n seconds with how far it is.
-async fn read(
-    request: HttpRequest,
-    jobs: Data<Jobs>,
-    waiters: Data<Waiters>,
-) -> Result<HttpResponse, Problem> {
-    let text = request.match_info().get("id").unwrap_or_default();
-    let id: JobId = text.parse().map_err(|_| Problem::no_job(text))?;
-    let wait = wait_of(request.query_string())?;
+async fn read(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
+    let id = job_id(&request)?;
+    let mut query = Query::parse(request.query_string())?;
+    let wait = query.number("wait_s", 0..=MAX_WAIT_S)?;
+    query.finish()?;
     let job = match wait {
-        None => jobs.get(id).await?,
-        Some(wait) => ended_within(&jobs, &waiters, id, wait).await?,
+        None => lifecycle.get(id).await?,
+        Some(seconds) => lifecycle.get_ended(id, Duration::from_secs(seconds as u64)).await?,
     };
-    let job = job.ok_or_else(|| Problem::no_job(text))?;
     Ok(HttpResponse::Ok().json(JobView::from(&job)))
 }
 
-/// The job when it has ended, or as it is after `wait`.
-async fn ended_within(
-    jobs: &Jobs,
-    waiters: &Waiters,
-    id: JobId,
-    wait: Duration,
-) -> Result<Option<Job>, Problem> {
-    // Interest is registered before reading, or an end between the two would be missed.
-    let ended = waiters.ended(id);
-    let job = jobs.get(id).await?;
-    if job.as_ref().is_none_or(|job| job.status.is_terminal()) {
-        return Ok(job);
-    }
-    // The news may be lost, so the answer is read again in any case.
-    let _ = tokio::time::timeout(wait, ended.heard()).await;
-    Ok(jobs.get(id).await?)
+async fn delete(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
+    lifecycle.delete(job_id(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
-fn wait_of(query: &str) -> Result<Option<Duration>, Problem> {
-    let wrong = |field: &str, message: &str| Problem::bad_parameter(FieldError::new(field, message));
-    let mut wait = None;
-    for (name, value) in query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    {
-        if name != "wait_s" {
-            return Err(wrong(name, "is not a parameter of this request"));
-        }
-        let seconds = value.parse::<u64>().ok().filter(|seconds| *seconds <= MAX_WAIT_S);
-        let seconds =
-            seconds.ok_or_else(|| wrong("wait_s", "must be a whole number of seconds from 0 to 60"))?;
-        wait = Some(Duration::from_secs(seconds));
-    }
-    Ok(wait)
+async fn cancel(
+    request: HttpRequest,
+    lifecycle: Data<Lifecycle>,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let id = job_id(&request)?;
+    let reason = read_reason(&request, body).await?;
+    let job = lifecycle.cancel(id, reason.as_deref()).await?;
+    let mut answer = if job.status.is_terminal() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
+    Ok(answer.json(JobView::from(&job)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn retry(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
+    let job = lifecycle.retry(job_id(&request)?).await?;
+    Ok(HttpResponse::Accepted().json(JobView::from(&job)))
+}
 
-    #[test]
-    fn a_wait_has_limits_and_other_parameters_are_named() {
-        assert_eq!(wait_of("").unwrap(), None);
-        assert_eq!(wait_of("wait_s=60").unwrap(), Some(Duration::from_secs(60)));
-        for query in ["wait_s=61", "wait_s=-1", "wait_s", "wait_s=1.5"] {
-            assert_eq!(wait_of(query).unwrap_err().code(), "invalid_parameter", "{query}");
-        }
-        assert!(wait_of("page=2").unwrap_err().to_string().contains("page"));
+async fn attempts(
+    request: HttpRequest,
+    lifecycle: Data<Lifecycle>,
+    jobs: Data<Jobs>,
+) -> Result<HttpResponse, Problem> {
+    let job = lifecycle.get(job_id(&request)?).await?;
+    let earlier = if job.run > 1 { jobs.earlier_runs(job.id).await? } else { Vec::new() };
+    let attempts = AttemptView::latest(&job, &earlier);
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "attempts": attempts })))
+}
+
+/// The optional body of a cancel: `{"reason": "…"}`.
+pub(super) async fn read_reason(request: &HttpRequest, body: Payload) -> Result<Option<String>, Problem> {
+    let Some(mut fields) = read_optional_fields(request, body, MAX_BODY).await? else { return Ok(None) };
+    let reason = fields.text("reason", 1..=MAX_REASON);
+    fields.finish()?;
+    Ok(reason)
+}
+
+fn job_id(request: &HttpRequest) -> Result<JobId, Problem> {
+    let text = request.match_info().get("id").unwrap_or_default();
+    text.parse().map_err(|_| Problem::no_job(text))
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(key) = keys.next() else { return Ok(None) };
+    let sane = |key: &str| {
+        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    match key.to_str() {
+        Ok(key) if sane(key) && keys.next().is_none() => Ok(Some(key.to_owned())),
+        _ => Err(Problem::bad_parameter(FieldError::new(
+            "Idempotency-Key",
+            format!("must be given once, as 1 to {MAX_KEY} visible ASCII characters"),
+        ))),
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared_events::{CancelReason, JobError, JobId, Kind, Priority, Queue, Status, Timestamp, WorkerId};
+use shared_events::{
+    AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, Kind, Priority, Queue, Status, Timestamp,
+    WorkerId,
+};
 
 use super::{Job, document::timestamp};
 
@@ -37,6 +40,10 @@ pub(super) struct JobView<'a> {
     error: Option<&'a JobError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<CancelReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_requested_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<&'a str>,
 }
 
 impl<'a> From<&'a Job> for JobView<'a> {
@@ -62,7 +69,71 @@ impl<'a> From<&'a Job> for JobView<'a> {
             result: job.result.as_deref().and_then(raw),
             error: job.error.as_ref(),
             reason: job.reason,
+            cancel_requested_at: job.cancel.as_ref().map(|cancel| timestamp(cancel.requested_at)),
+            cancel_reason: job.cancel.as_ref().and_then(|cancel| cancel.reason.as_deref()),
         }
+    }
+}
+
+/// How many attempts are shown.
+const ATTEMPTS_SHOWN: usize = 100;
+
+/// The JSON of an attempt; one that goes on has neither end nor outcome.
+#[derive(Debug, Serialize)]
+pub(super) struct AttemptView<'a> {
+    run: u32,
+    attempt: u32,
+    worker: &'a WorkerId,
+    started_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<AttemptOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a JobError>,
+}
+
+impl<'a> AttemptView<'a> {
+    /// The attempts of all runs, the latest last; at most 100. `earlier` has the earlier runs, the
+    /// latest first.
+    pub(super) fn latest(job: &'a Job, earlier: &'a [Job]) -> Vec<Self> {
+        let runs = earlier.iter().rev().chain(std::iter::once(job));
+        let ended = runs.flat_map(|run| run.attempts.iter().map(|attempt| Self::ended(run.run, attempt)));
+        let mut attempts: Vec<Self> = ended.chain(Self::current(job)).collect();
+        let surplus = attempts.len().saturating_sub(ATTEMPTS_SHOWN);
+        attempts.drain(..surplus);
+        attempts
+    }
+
+    fn ended(run: u32, attempt: &'a AttemptSummary) -> Self {
+        Self {
+            run,
+            attempt: attempt.attempt,
+            worker: &attempt.worker,
+            started_at: attempt.started_at,
+            ended_at: Some(attempt.ended_at),
+            outcome: Some(attempt.outcome),
+            charged: Some(attempt.charged),
+            error: attempt.error.as_ref(),
+        }
+    }
+
+    fn current(job: &'a Job) -> Option<Self> {
+        let running = job.status == Status::Running;
+        let (worker, started_at) = (job.worker.as_ref().filter(|_| running)?, timestamp(job.started_at?));
+        let (run, attempt) = (job.run, job.attempt);
+        Some(Self {
+            run,
+            attempt,
+            worker,
+            started_at,
+            ended_at: None,
+            outcome: None,
+            charged: None,
+            error: None,
+        })
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bson::DateTime;
 use serde::{Deserialize, Serialize};
 use shared_events::{
-    AttemptOutcome, AttemptSummary, CancelReason, JobCreated, JobEnded, JobError, JobEvent, JobRetrying,
-    JobStarted, JsonText, Kind, Priority, Queue, RunId, Status, Timestamp, TraceContext, WorkerId,
+    AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent,
+    JobRetrying, JobStarted, JsonText, Kind, Limits, Priority, Queue, RunId, Status, Timestamp, TraceContext,
+    WorkerId,
 };
 
 /// How many attempts a run remembers.
@@ -127,15 +128,40 @@ impl Run {
         lease: Duration,
     ) -> Self {
         let unclaimed = Self {
-            id: announced.run_id(),
-            kind: announced.kind.clone(),
-            queue: announced.queue.clone(),
             priority: announced.priority,
             payload: announced.payload.as_str().to_owned(),
             timeout_s: announced.limits.timeout_s,
             max_attempts: announced.limits.max_attempts,
-            trace,
             created_at: DateTime::from_millis(announced.created_at.millis()),
+            ..Self::unclaimed(announced.run_id(), announced.kind.clone(), announced.queue.clone(), trace, now)
+        };
+        if announced.cancel_requested {
+            unclaimed.closed(Status::Cancelled, now, now)
+        } else {
+            unclaimed.claimed(worker, now, lease)
+        }
+    }
+
+    /// What the ledger keeps of a run that was cancelled before it was announced: a later
+    /// announcement finds it ended.
+    #[must_use]
+    pub fn tombstone(cancel: &JobCancel, trace: Option<TraceContext>, now: DateTime) -> Self {
+        let unclaimed =
+            Self::unclaimed(cancel.run_id(), cancel.kind.clone(), cancel.queue.clone(), trace, now);
+        unclaimed.closed(Status::Cancelled, now, now)
+    }
+
+    fn unclaimed(id: RunId, kind: Kind, queue: Queue, trace: Option<TraceContext>, now: DateTime) -> Self {
+        Self {
+            id,
+            kind,
+            queue,
+            priority: Priority::default(),
+            payload: "{}".to_owned(),
+            timeout_s: Limits::default().timeout_s,
+            max_attempts: Limits::default().max_attempts,
+            trace,
+            created_at: now,
             status: Status::Queued,
             attempt: 0,
             charged: 0,
@@ -152,11 +178,6 @@ impl Run {
             error: None,
             reason: None,
             attempts: Vec::new(),
-        };
-        if announced.cancel_requested {
-            unclaimed.closed(Status::Cancelled, now, now)
-        } else {
-            unclaimed.claimed(worker, now, lease)
         }
     }
 

@@ -88,7 +88,8 @@ impl Node {
             },
             status = ended => format!("{} ended before it was ready ({status})", self.name()),
         };
-        bail!("{failure}\n  {} ends:\n{}", self.log().path().display(), self.log().tail(LINES_SHOWN))
+        let log = self.log().tail(LINES_SHOWN);
+        bail!("{failure}; its log ends:\n{}", if log.is_empty() { "    (it is empty)" } else { &log })
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tokio::sync::watch;
 
@@ -172,8 +172,14 @@ impl Process {
     }
 
     /// SIGSTOP: it stands still, with its connections open and its leases running out, until [`Self::resume`].
+    /// When this returns, all its threads stand; false where it does not run.
     pub fn pause(&self) -> bool {
-        self.signal_all(Signal::SIGSTOP)
+        let stopped_or_ended = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        self.while_running(|pid| {
+            // The signal alone returns before it has reached every thread.
+            let stopped = killpg(pid, Signal::SIGSTOP).and_then(|()| waitid(Id::Pid(pid), stopped_or_ended));
+            matches!(stopped, Ok(WaitStatus::Stopped(..)))
+        })
     }
 
     /// SIGCONT after [`Self::pause`].

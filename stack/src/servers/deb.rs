@@ -26,7 +26,7 @@ pub(super) fn fetch_nginx(target: &Path, bars: &MultiProgress) -> Result<()> {
         apt.nginx(&lists)
     })?;
     fetching::put(&program, target)?;
-    bar.finish();
+    bar.finish_and_clear();
     Ok(())
 }
 

@@ -56,12 +56,13 @@ impl Servers {
             .get_or_try_init(|| async {
                 let bars = indicatif::MultiProgress::new();
                 let (nats, mongod, nginx) = (bars.clone(), bars.clone(), bars);
-                let (nats, mongod, nginx) = tokio::try_join!(
+                // All are waited for: a download that is cut off would leave its scratch folder behind.
+                let (nats, mongod, nginx) = tokio::join!(
                     in_background(move || find("nats-server", (2, 11), |to| NATS.fetch(to, &nats))),
                     in_background(move || find("mongod", (5, 0), |to| MONGOD.fetch(to, &mongod))),
                     in_background(move || find("nginx", (1, 22), |to| deb::fetch_nginx(to, &nginx))),
-                )?;
-                Ok(Self { nats, mongod, nginx })
+                );
+                Ok(Self { nats: nats?, mongod: mongod?, nginx: nginx? })
             })
             .await
     }

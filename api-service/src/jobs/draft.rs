@@ -1,0 +1,194 @@
+//! A job that a client asks for: from the fields of a request to a document.
+
+use bson::{DateTime, Uuid};
+use sha2::{Digest, Sha256};
+use shared_events::{JsonText, Kind, Limits, Position, Priority, Queue, Status, TraceContext, payloads};
+
+use super::{Duty, Job, document::order};
+use crate::{
+    http::Fields,
+    problem::{FieldError, Problem},
+};
+
+/// The longest `object_id`, in bytes.
+pub(super) const MAX_OBJECT_ID: usize = 256;
+
+/// A job that a client asks for, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// Who is to do the work.
+    pub kind: Kind,
+    /// The handler's input.
+    pub payload: JsonText,
+    /// Where to send it.
+    pub queue: Queue,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What it is about.
+    pub object_id: Option<String>,
+    /// The run's limits.
+    pub limits: Limits,
+}
+
+impl Draft {
+    /// Reads a request's fields.
+    ///
+    /// # Errors
+    /// 422 that names every field that is wrong.
+    pub fn read(mut fields: Fields) -> Result<Self, Problem> {
+        let kind = fields.required::<Kind>("kind");
+        let payload = fields.raw("payload").unwrap_or_else(JsonText::empty_object);
+        let queue = fields.parsed::<Queue>("queue").unwrap_or_default();
+        let priority = fields.parsed::<Priority>("priority").unwrap_or_default();
+        let object_id = fields.text("object_id", 1..=MAX_OBJECT_ID);
+        let defaults = Limits::default();
+        let limits = Limits {
+            timeout_s: fields.number("timeout_s", 1..=Limits::MAX_TIMEOUT_S).unwrap_or(defaults.timeout_s),
+            max_attempts: fields
+                .number("max_attempts", 1..=Limits::MAX_ATTEMPTS)
+                .unwrap_or(defaults.max_attempts),
+        };
+        let payload = match payload.object().and_then(JsonText::within_limits) {
+            Ok(payload) => Some(payload),
+            Err(error) => {
+                fields.wrong("payload", error.to_string());
+                None
+            }
+        };
+        if let (Some(kind), Some(payload)) = (&kind, &payload)
+            && let Err(error) = payloads::check(kind, payload)
+        {
+            fields.wrong(&error.field, error.message);
+        }
+        fields.finish()?;
+        match (kind, payload) {
+            (Some(kind), Some(payload)) => Ok(Self { kind, payload, queue, priority, object_id, limits }),
+            _ => Err(Problem::invalid(vec![FieldError::new("kind", "is required")])),
+        }
+    }
+
+    /// What tells this draft from others: the same for the same fields, in whatever order and
+    /// spacing they were sent.
+    fn hash(&self) -> String {
+        Sha256::digest(format!("{self:?}")).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The document of a new job, with its outbox mark inside.
+    pub(super) fn into_job(
+        self,
+        key: Option<String>,
+        now: DateTime,
+        announce_by: DateTime,
+        trace: TraceContext,
+    ) -> Job {
+        let hash = key.as_ref().map(|_| self.hash());
+        Job {
+            id: new_id(now),
+            kind: self.kind,
+            queue: self.queue,
+            priority: self.priority,
+            payload: self.payload.as_str().to_owned(),
+            window: self.object_id.clone(),
+            object_id: self.object_id,
+            idempotency_key: key,
+            idempotency_hash: hash,
+            timeout_s: self.limits.timeout_s,
+            max_attempts: self.limits.max_attempts,
+            created_at: now,
+            trace: Some(trace),
+            run: 1,
+            attempt: 0,
+            status: Status::Queued,
+            order: order(Position::fresh(1)),
+            worker: None,
+            started_at: None,
+            next_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            reason: None,
+            attempts: Vec::new(),
+            cancel: None,
+            epoch: 1,
+            announced: None,
+            duty: Some(Duty::Announce),
+            due: Some(announce_by),
+        }
+    }
+}
+
+/// An id whose time is `now`, so that bounds on the time of creation are bounds on ids; within a
+/// millisecond, later ids are higher.
+fn new_id(now: DateTime) -> Uuid {
+    static CONTEXT: std::sync::Mutex<uuid::ContextV7> = std::sync::Mutex::new(uuid::ContextV7::new());
+    let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+    let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+    let context = CONTEXT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let time = uuid::Timestamp::from_unix(&*context, millis / 1000, nanos);
+    Uuid::from_bytes(uuid::Uuid::new_v7(time).into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Draft, Vec<String>> {
+        let fields = Fields::parse(json.as_bytes()).expect("the test's JSON is an object");
+        Draft::read(fields).map_err(|problem| {
+            let problem = serde_json::to_value(&problem).unwrap();
+            let errors = problem["errors"].as_array().unwrap();
+            errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+        })
+    }
+
+    #[test]
+    fn what_is_absent_has_its_default() {
+        let draft = read(r#"{"kind":"noop"}"#).unwrap();
+        assert_eq!(draft.queue.as_str(), "default");
+        assert_eq!(draft.priority, Priority::Normal);
+        assert_eq!(draft.limits, Limits { timeout_s: 46, max_attempts: 5 });
+        assert_eq!(draft.payload.as_str(), "{}");
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        for (json, fine) in [
+            (r#"{"kind":"noop","timeout_s":1}"#, true),
+            (r#"{"kind":"noop","timeout_s":86400}"#, true),
+            (r#"{"kind":"noop","timeout_s":0}"#, false),
+            (r#"{"kind":"noop","timeout_s":86401}"#, false),
+            (r#"{"kind":"noop","timeout_s":1.5}"#, false),
+            (r#"{"kind":"noop","timeout_s":"1"}"#, false),
+            (r#"{"kind":"noop","max_attempts":100}"#, true),
+            (r#"{"kind":"noop","max_attempts":101}"#, false),
+            (r#"{"kind":"noop","object_id":""}"#, false),
+            (r#"{"kind":"noop","queue":"Not OK"}"#, false),
+            (r#"{"kind":"noop","payload":[]}"#, false),
+            (r#"{"kind":"noop","payload":null}"#, false),
+        ] {
+            assert_eq!(read(json).is_ok(), fine, "{json}");
+        }
+    }
+
+    #[test]
+    fn every_field_that_is_wrong_is_named() {
+        let wrong =
+            read(r#"{"payload":7,"queue":"","priority":"urgent","timeout_s":0,"max_attempts":0,"shoe":1}"#);
+        assert_eq!(
+            wrong,
+            Err(["kind", "queue", "priority", "timeout_s", "max_attempts", "payload", "shoe"]
+                .map(str::to_owned)
+                .to_vec())
+        );
+        assert_eq!(
+            read(r#"{"kind":"sleep","payload":{"min_s":"x"}}"#),
+            Err(vec!["payload.min_s".to_owned()])
+        );
+    }
+
+    #[test]
+    fn the_payload_is_kept_to_the_letter() {
+        let draft = read(r#"{"kind":"own","payload":{"n": 1.0e2,  "s":"\u00e9"}}"#).unwrap();
+        assert_eq!(draft.payload.as_str(), r#"{"n": 1.0e2,  "s":"\u00e9"}"#);
+    }
+}

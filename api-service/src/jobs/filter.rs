@@ -1,0 +1,227 @@
+//! The list's filters and its page tokens.
+
+use bson::{DateTime, Document, Uuid, doc};
+use sha2::{Digest, Sha256};
+use shared_events::{Kind, Queue, Status, Timestamp};
+
+use super::document::date;
+use crate::{
+    http::Query,
+    problem::{FieldError, Problem},
+};
+
+/// How many jobs a page has where the client does not say.
+const PAGE_SIZE: usize = 50;
+
+/// The most jobs of a page.
+const MAX_PAGE_SIZE: usize = 1000;
+
+/// Which jobs; all that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    /// One of these states.
+    pub status: Vec<Status>,
+    /// This queue.
+    pub queue: Option<Queue>,
+    /// This kind.
+    pub kind: Option<Kind>,
+    /// This object.
+    pub object_id: Option<String>,
+    /// Created at or after.
+    pub created_after: Option<Timestamp>,
+    /// Created before.
+    pub created_before: Option<Timestamp>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageRequest {
+    /// Of which jobs.
+    pub filter: Filter,
+    /// How many at most.
+    pub size: usize,
+    /// Only jobs with lower ids than this.
+    pub below: Option<Uuid>,
+}
+
+impl PageRequest {
+    /// Reads a query; `page_size` only where the route has it.
+    ///
+    /// # Errors
+    /// 400 that names the parameter.
+    pub fn read(query: &str) -> Result<Self, Problem> {
+        let mut query = Query::parse(query)?;
+        let mut status = Vec::new();
+        for text in query.all("status") {
+            for part in text.split(',') {
+                status.push(part.parse().map_err(|error: shared_events::status::BadStatus| {
+                    Problem::bad_parameter(FieldError::new("status", error.to_string()))
+                })?);
+            }
+        }
+        let filter = Filter {
+            status,
+            queue: query.parsed("queue")?,
+            kind: query.parsed("kind")?,
+            object_id: query.one("object_id")?,
+            created_after: query.parsed("created_after")?,
+            created_before: query.parsed("created_before")?,
+        };
+        let size = query.number("page_size", 1..=MAX_PAGE_SIZE)?.unwrap_or(PAGE_SIZE);
+        let below = query.one("page_token")?.filter(|token| !token.is_empty());
+        let below = below.map(|token| filter.read_token(&token)).transpose()?;
+        query.finish()?;
+        Ok(Self { filter, size, below })
+    }
+}
+
+impl Filter {
+    /// The token of the page that goes on below `id`; good for this filter only.
+    #[must_use]
+    pub fn token(&self, id: Uuid) -> String {
+        format!("{}{}", hex(&id.bytes()), hex(&self.fingerprint()))
+    }
+
+    fn read_token(&self, token: &str) -> Result<Uuid, Problem> {
+        let wrong = || {
+            let message = "is not a token that this list gave out for these filters";
+            Problem::bad_parameter(FieldError::new("page_token", message))
+        };
+        let (id, fingerprint) = token.split_at_checked(32).ok_or_else(wrong)?;
+        if fingerprint != hex(&self.fingerprint()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let id = u128::from_str_radix(id, 16).map_err(|_| wrong())?;
+        Ok(Uuid::from_bytes(id.to_be_bytes()))
+    }
+
+    fn fingerprint(&self) -> [u8; 4] {
+        let digest = Sha256::digest(format!("{self:?}"));
+        [digest[0], digest[1], digest[2], digest[3]]
+    }
+
+    /// Whether every job passes.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The ids that can pass: they start with their job's time of creation, so a bound on time is
+    /// one on the primary index.
+    #[must_use]
+    pub fn id_bounds(&self, below: Option<Uuid>) -> Document {
+        let mut bounds = Document::new();
+        let before = self.created_before.map(first_id);
+        match (below, before) {
+            (Some(below), Some(before)) => bounds.insert("$lt", below.min(before)),
+            (Some(bound), None) | (None, Some(bound)) => bounds.insert("$lt", bound),
+            (None, None) => None,
+        };
+        if let Some(after) = self.created_after {
+            bounds.insert("$gte", first_id(after));
+        }
+        bounds
+    }
+
+    /// What else must hold of a document.
+    #[must_use]
+    pub fn conditions(&self) -> Document {
+        let mut conditions = Document::new();
+        if !self.status.is_empty() {
+            let status: Vec<&str> = self.status.iter().map(|status| status.as_str()).collect();
+            conditions.insert("status", doc! { "$in": status });
+        }
+        if let Some(queue) = &self.queue {
+            conditions.insert("queue", queue.as_str());
+        }
+        if let Some(kind) = &self.kind {
+            conditions.insert("kind", kind.as_str());
+        }
+        if let Some(object_id) = &self.object_id {
+            conditions.insert("object_id", object_id);
+        }
+        let (after, before) = (self.created_after.map(date), self.created_before.map(date));
+        let range: Document = [("$gte", after), ("$lt", before)]
+            .into_iter()
+            .filter_map(|(operator, date): (&str, Option<DateTime>)| {
+                Some((operator.to_owned(), date?.into()))
+            })
+            .collect();
+        if !range.is_empty() {
+            conditions.insert("created_at", range);
+        }
+        conditions
+    }
+}
+
+/// The lowest UUID v7 of that millisecond.
+fn first_id(time: Timestamp) -> Uuid {
+    let millis = u128::try_from(time.millis().max(0)).unwrap_or(0);
+    Uuid::from_bytes(((millis << 80) | (7 << 76)).to_be_bytes())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_in_full() {
+        let page =
+            PageRequest::read("status=queued,running&status=failed&queue=a&object_id=x%20y&page_size=7")
+                .unwrap();
+        assert_eq!(page.filter.status, [Status::Queued, Status::Running, Status::Failed]);
+        assert_eq!(page.filter.object_id.as_deref(), Some("x y"));
+        assert_eq!(page.size, 7);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, name) in [
+            ("status=done", "status"),
+            ("queue=Not+OK", "queue"),
+            ("page_size=0", "page_size"),
+            ("page_size=1001", "page_size"),
+            ("created_after=yesterday", "created_after"),
+            ("page_token=zz", "page_token"),
+            ("colour=red", "colour"),
+            ("queue=a&queue=b", "queue"),
+            ("object_id=%ff", "object_id"),
+        ] {
+            let problem = PageRequest::read(query).unwrap_err();
+            assert_eq!(problem.code(), "invalid_parameter");
+            assert!(problem.to_string().contains(name), "{query}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_filters_only() {
+        let id = Uuid::from_bytes([7; 16]);
+        let token = Filter::default().token(id);
+        assert_eq!(PageRequest::read(&format!("page_token={token}")).unwrap().below, Some(id));
+        assert!(PageRequest::read(&format!("queue=a&page_token={token}")).is_err());
+    }
+
+    #[test]
+    fn ids_of_a_millisecond_lie_between_its_bound_and_the_next() {
+        let millis = 1_800_000_000_123;
+        let id = uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(1_800_000_000, 123_000_000, 0, 0));
+        let id = Uuid::from_bytes(id.into_bytes());
+        assert!(
+            first_id(Timestamp::from_millis(millis)) <= id
+                && id < first_id(Timestamp::from_millis(millis + 1))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_it_panic(query in "\\PC{0,80}") {
+            let _ = PageRequest::read(&query);
+        }
+    }
+}

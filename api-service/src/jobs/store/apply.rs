@@ -1,0 +1,162 @@
+//! Events into documents: [`shared_events::transition`] in the terms of filters.
+
+use std::collections::{HashMap, HashSet};
+
+use bson::{DateTime, Uuid, doc, rawdoc};
+use futures::TryStreamExt;
+use serde::Serialize;
+use service_kit::{
+    StoreError,
+    mongo::{Durability, Statement, raw},
+};
+use shared_events::{
+    AttemptSummary, CancelReason, JobError, JobEvent, JobId, JobRetrying, JobStarted, Position, Status,
+    WorkerId,
+};
+
+use super::{
+    super::document::{date, order, stored_id},
+    JOBS, Jobs, TOMBSTONES,
+};
+
+/// What became of a batch of events.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Positions in the batch of events about jobs that are not known.
+    pub unknown: Vec<usize>,
+}
+
+impl Jobs {
+    /// Applies events in their order: each as a conditional write that says what the transition says.
+    ///
+    /// # Errors
+    /// Where it is not known whether all were applied: apply them again.
+    pub async fn apply(&self, events: &[JobEvent]) -> Result<Applied, StoreError> {
+        let statements = latest(events).into_values().map(statement).collect::<Result<Vec<_>, _>>()?;
+        let all = statements.len() as u64;
+        let mongo = self.mongo.clone();
+        let update = tokio::spawn(async move { mongo.update(JOBS, statements, Durability::Journaled).await });
+        if update.await.map_err(|_| StoreError::Unknown)?? == all {
+            return Ok(Applied::default());
+        }
+        // News that is not above what is stored changes nothing; news of no known job is put aside.
+        let mut known = self.known(JOBS, events).await?;
+        known.extend(self.known(TOMBSTONES, events).await?);
+        let unknown =
+            (0..events.len()).filter(|index| !known.contains(&stored_id(events[*index].run_id().job)));
+        Ok(Applied { unknown: unknown.collect() })
+    }
+
+    async fn known(&self, collection: &str, events: &[JobEvent]) -> Result<HashSet<Uuid>, StoreError> {
+        let ids: Vec<Uuid> = events.iter().map(|event| stored_id(event.run_id().job)).collect();
+        let jobs = self.mongo.collection::<bson::Document>(collection);
+        let found: Vec<bson::Document> = self
+            .mongo
+            .run(async move {
+                jobs.find(doc! { "_id": { "$in": ids } })
+                    .projection(doc! { "_id": 1 })
+                    .await?
+                    .try_collect()
+                    .await
+            })
+            .await?;
+        let id = |document: &bson::Document| match document.get("_id") {
+            Some(bson::Bson::Binary(binary)) => binary.to_uuid().ok(),
+            _ => None,
+        };
+        Ok(found.iter().filter_map(id).collect())
+    }
+}
+
+/// Of several events about one job, the one that counts in the end.
+fn latest(events: &[JobEvent]) -> HashMap<JobId, &JobEvent> {
+    let mut latest: HashMap<JobId, &JobEvent> = HashMap::with_capacity(events.len());
+    for event in events {
+        let job = event.run_id().job;
+        let current = latest.entry(job).or_insert(event);
+        if shared_events::transition(current.position(), event.position()).is_some() {
+            *current = event;
+        }
+    }
+    latest
+}
+
+/// What an event sets.
+#[derive(Serialize)]
+struct Change<'a> {
+    status: Status,
+    order: i64,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<&'a WorkerId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<DateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_at: Option<DateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<DateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a JobError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<CancelReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<&'a [AttemptSummary]>,
+}
+
+/// The event as a conditional write: [`shared_events::transition`] in the terms of a filter.
+fn statement(event: &JobEvent) -> Result<Statement, StoreError> {
+    let (run_id, position) = (event.run_id(), event.position());
+    let mut filter = rawdoc! {
+        "_id": bson::Binary::from(stored_id(run_id.job)),
+        "run": i64::from(run_id.run),
+        "status": { "$in": [Status::Queued.as_str(), Status::Running.as_str()] },
+    };
+    let set = raw(&change(event, position))?;
+    let update = if position.status.is_terminal() {
+        rawdoc! { "$set": set, "$unset": { "duty": "", "due": "" } }
+    } else {
+        filter.append(bson::raw::cstr!("order"), rawdoc! { "$lt": order(position) });
+        rawdoc! { "$set": set }
+    };
+    Ok(Statement::one(filter, update))
+}
+
+fn change(event: &JobEvent, position: Position) -> Change<'_> {
+    let blank = Change {
+        status: position.status,
+        order: order(position),
+        attempt: 0,
+        worker: None,
+        started_at: None,
+        next_at: None,
+        ended_at: None,
+        result: None,
+        error: None,
+        reason: None,
+        attempts: None,
+    };
+    match event {
+        JobEvent::Started(JobStarted { attempt, worker, started_at, .. }) => {
+            Change { attempt: *attempt, worker: Some(worker), started_at: Some(date(*started_at)), ..blank }
+        }
+        JobEvent::Retrying(JobRetrying { attempt, next_at, attempts, .. }) => {
+            let worker = attempts.last().map(|attempt| &attempt.worker);
+            let started_at = attempts.last().map(|attempt| date(attempt.started_at));
+            let next_at = Some(date(*next_at));
+            Change { attempt: *attempt, worker, started_at, next_at, attempts: Some(attempts), ..blank }
+        }
+        JobEvent::Ended(_, ended) => Change {
+            attempt: ended.attempt,
+            worker: ended.attempts.last().map(|attempt| &attempt.worker),
+            started_at: ended.started_at.map(date),
+            ended_at: Some(date(ended.ended_at)),
+            result: ended.result.as_ref().map(shared_events::JsonText::as_str),
+            error: ended.error.as_ref(),
+            reason: ended.reason,
+            attempts: Some(&ended.attempts),
+            ..blank
+        },
+    }
+}

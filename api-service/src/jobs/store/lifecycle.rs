@@ -1,0 +1,139 @@
+//! Cancelling, retrying and deleting: conditional writes on the run that was read.
+
+use bson::{DateTime, Uuid, doc, rawdoc};
+use futures::TryStreamExt;
+use service_kit::{
+    StoreError,
+    faults::gap,
+    mongo::{Durability, Statement, raw},
+};
+use shared_events::Status;
+
+use super::{
+    super::{Job, document::Cancel},
+    EARLIER_RUNS, JOBS, Jobs, TOMBSTONES,
+};
+
+/// The states that a run can still leave.
+pub(in super::super) const OPEN: [&str; 2] = [Status::Queued.as_str(), Status::Running.as_str()];
+
+impl Jobs {
+    /// Stores the wish to cancel these runs, with its outbox mark inside; says how many of them had
+    /// neither ended nor been asked to before.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub async fn request_cancel(
+        &self,
+        jobs: &[Job],
+        reason: Option<&str>,
+        announce_by: DateTime,
+    ) -> Result<u64, StoreError> {
+        let cancel =
+            raw(&Cancel { requested_at: self.mongo.clock().now(), reason: reason.map(str::to_owned) })?;
+        let statement = |job: &Job| {
+            let open = rawdoc! {
+                "_id": bson::Binary::from(job.id),
+                "run": i64::from(job.run),
+                "status": { "$in": [OPEN[0], OPEN[1]] },
+                "cancel": { "$exists": false },
+            };
+            let set = rawdoc! { "cancel": cancel.clone(), "duty": "cancel", "due": announce_by };
+            Statement::one(open, rawdoc! { "$set": set })
+        };
+        let statements = jobs.iter().map(statement).collect();
+        let mongo = self.mongo.clone();
+        tokio::spawn(async move { mongo.update(JOBS, statements, Durability::Journaled).await })
+            .await
+            .unwrap_or(Err(StoreError::Unknown))
+    }
+
+    /// Starts the next run of each of these ended jobs, unless it was started or the job deleted
+    /// meanwhile; says how many. The run that ended is kept among the earlier ones.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub async fn start_next_run(&self, ended: &[Job], announce_by: DateTime) -> Result<u64, StoreError> {
+        let mut statements = Vec::with_capacity(ended.len());
+        let mut keep = Vec::with_capacity(ended.len());
+        for job in ended {
+            let as_read = rawdoc! {
+                "_id": bson::Binary::from(job.id),
+                "run": i64::from(job.run),
+                "status": job.status.as_str(),
+            };
+            statements.push(Statement::one(as_read, raw(&job.next_run(announce_by))?));
+            let mut document = bson::serialize_to_document(job)
+                .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            document.insert("_id", format!("{}.{}", job.job_id(), job.run));
+            document.insert("job", job.id);
+            keep.push(document);
+        }
+        let mongo = self.mongo.clone();
+        tokio::spawn(async move {
+            // First the copy: where the next run does not start, it is only a copy too many.
+            if let Some((_, error)) = mongo.insert_many(EARLIER_RUNS, &keep).await?.refused.into_iter().next()
+            {
+                return Err(error);
+            }
+            gap("api.retry.copied");
+            mongo.update(JOBS, statements, Durability::Journaled).await
+        })
+        .await
+        .unwrap_or(Err(StoreError::Unknown))
+    }
+
+    /// Removes an ended job, if it is still as it was read. Its id is kept for as long as events about
+    /// it may come.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub async fn delete(&self, ended: &Job) -> Result<bool, StoreError> {
+        let (id, run, status) = (ended.id, i64::from(ended.run), ended.status.as_str());
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let tombstones = self.mongo.collection::<bson::Document>(TOMBSTONES);
+        let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
+        let now = self.mongo.clock().now();
+        self.mongo
+            .run(async move {
+                let buried = doc! { "$set": { "deleted_at": now } };
+                tombstones.update_one(doc! { "_id": id }, buried).upsert(true).await?;
+                gap("api.delete.buried");
+                let gone = jobs.delete_one(doc! { "_id": id, "run": run, "status": status }).await?;
+                if gone.deleted_count == 0 {
+                    tombstones.delete_one(doc! { "_id": id }).await?;
+                    return Ok(false);
+                }
+                gap("api.delete.removed");
+                earlier.delete_many(doc! { "job": id }).await?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// The job's earlier runs, the latest first; at most 100, each as its document was.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn earlier_runs(&self, id: Uuid) -> Result<Vec<Job>, StoreError> {
+        let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
+        let documents: Vec<bson::Document> = self
+            .mongo
+            .run(async move {
+                earlier
+                    .find(doc! { "job": id })
+                    .sort(doc! { "job": 1, "run": -1 })
+                    .limit(100)
+                    .await?
+                    .try_collect()
+                    .await
+            })
+            .await?;
+        let read = |mut document: bson::Document| {
+            document.insert("_id", id);
+            bson::deserialize_from_document(document)
+                .map_err(|error| StoreError::Unreadable(error.to_string()))
+        };
+        documents.into_iter().map(read).collect()
+    }
+}

@@ -1,0 +1,212 @@
+//! Every database call about jobs. Here: storing and reading them, and their indexes.
+
+mod apply;
+mod lifecycle;
+mod list;
+mod outbox;
+
+pub(super) use lifecycle::OPEN;
+pub use outbox::{Note, StoreState};
+
+use std::sync::Arc;
+
+use bson::{DateTime, doc};
+use futures::TryStreamExt;
+use mongodb::{IndexModel, options::IndexOptions};
+use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard};
+use shared_events::JobId;
+use tokio::sync::OnceCell;
+
+use super::{Job, document::stored_id};
+
+const JOBS: &str = "jobs";
+/// Runs that a retry has replaced, each as its job's document was.
+const EARLIER_RUNS: &str = "earlier_runs";
+/// The ids of deleted jobs, for as long as events about them may come.
+const TOMBSTONES: &str = "tombstones";
+/// What is known of the broker's streams.
+const STATE: &str = "state";
+
+const OBJECT_WINDOW: &str = "object_window";
+const IDEMPOTENCY_KEY: &str = "idempotency_key";
+
+/// How long the id of a deleted job is remembered.
+const TOMBSTONE_DAYS: u64 = 8;
+
+/// The jobs that this service knows.
+#[derive(Clone)]
+pub struct Jobs {
+    mongo: Mongo,
+    indexes: Arc<OnceCell<()>>,
+    inserts: GroupCommit<Job, Inserted>,
+    notes: GroupCommit<Note, ()>,
+}
+
+/// What became of an insert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored, journaled.
+    Stored,
+    /// Another job holds the object's window or has the idempotency key.
+    Taken,
+}
+
+/// What a unique index keeps for one job at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The window of an object.
+    Window,
+    /// An idempotency key.
+    Key,
+}
+
+impl Claim {
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Key => "idempotency_key",
+        }
+    }
+}
+
+impl Weigh for Job {
+    fn weight(&self) -> usize {
+        self.payload.len() + 600
+    }
+}
+
+impl Jobs {
+    /// Prepares the store.
+    #[must_use]
+    pub fn new(mongo: Mongo) -> Self {
+        let limits = GroupLimits::default();
+        let inserts = {
+            let mongo = mongo.clone();
+            GroupCommit::start(limits, move |jobs| commit_inserts(mongo.clone(), jobs))
+        };
+        let notes = {
+            let mongo = mongo.clone();
+            GroupCommit::start(GroupLimits { lanes: 1, ..limits }, move |notes| {
+                outbox::commit_notes(mongo.clone(), notes)
+            })
+        };
+        Self { mongo, indexes: Arc::default(), inserts, notes }
+    }
+
+    /// The database.
+    #[must_use]
+    pub const fn mongo(&self) -> &Mongo {
+        &self.mongo
+    }
+
+    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
+    }
+
+    async fn create_indexes(&self) -> Result<(), StoreError> {
+        let there = |field: &str| doc! { field: { "$exists": true } };
+        let unique = |name: &str, claim: Claim| {
+            let options = IndexOptions::builder()
+                .name(name.to_owned())
+                .unique(!Safeguard::UniqueIndexes.is_off())
+                .partial_filter_expression(there(claim.field()))
+                .build();
+            IndexModel::builder().keys(doc! { claim.field(): 1 }).options(options).build()
+        };
+        let due = IndexOptions::builder().partial_filter_expression(there("due")).build();
+        let indexes = [
+            unique(OBJECT_WINDOW, Claim::Window),
+            unique(IDEMPOTENCY_KEY, Claim::Key),
+            IndexModel::builder().keys(doc! { "duty": 1, "due": 1 }).options(due).build(),
+        ];
+        let kept = std::time::Duration::from_secs(TOMBSTONE_DAYS * 86_400);
+        let clean_up = IndexOptions::builder().expire_after(kept).build();
+        let forget = IndexModel::builder().keys(doc! { "deleted_at": 1 }).options(clean_up).build();
+        let by_job = IndexModel::builder().keys(doc! { "job": 1, "run": -1 }).build();
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let tombstones = self.mongo.collection::<bson::Document>(TOMBSTONES);
+        let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
+        self.mongo
+            .run(async move {
+                jobs.create_indexes(indexes).await?;
+                tombstones.create_index(forget).await?;
+                earlier.create_index(by_job).await
+            })
+            .await
+            .map(drop)
+    }
+
+    /// Stores a new job, journaled.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub async fn insert(&self, job: Job) -> Result<Inserted, StoreError> {
+        // Without the unique indexes neither a window nor a key would refuse anybody.
+        self.prepare().await?;
+        self.inserts.submit(job).await
+    }
+
+    /// The job with this id.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.find_one(doc! { "_id": stored_id(id) }).await
+    }
+
+    /// The job that holds this window or key.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn holder(&self, claim: Claim, value: &str) -> Result<Option<Job>, StoreError> {
+        self.find_one(doc! { claim.field(): value }).await
+    }
+
+    /// Ends a hold that is over, if that job still has it.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn end_hold(&self, claim: Claim, holder: &Job, value: &str) -> Result<(), StoreError> {
+        let held = doc! { "_id": holder.id, claim.field(): value };
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let end = async move { jobs.update_one(held, doc! { "$unset": { claim.field(): "" } }).await };
+        self.mongo.run(end).await.map(drop)
+    }
+
+    /// The time of the database, `duration` from now.
+    #[must_use]
+    pub fn after(&self, duration: std::time::Duration) -> DateTime {
+        self.mongo.clock().after(duration)
+    }
+
+    async fn find_one(&self, filter: bson::Document) -> Result<Option<Job>, StoreError> {
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        self.mongo.run(async move { jobs.find_one(filter).await }).await
+    }
+
+    /// At most `most` jobs; 0 stands for all.
+    async fn find(&self, filter: bson::Document, most: usize) -> Result<Vec<Job>, StoreError> {
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.mongo.run(async move { jobs.find(filter).limit(most).await?.try_collect().await }).await
+    }
+}
+
+async fn commit_inserts(mongo: Mongo, jobs: Vec<Job>) -> Vec<Result<Inserted, StoreError>> {
+    let inserted = match mongo.insert_many(JOBS, &jobs).await {
+        Ok(inserted) => inserted,
+        Err(error) => return jobs.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let mut answers: Vec<Result<Inserted, StoreError>> = jobs.iter().map(|_| Ok(Inserted::Stored)).collect();
+    for (index, _) in inserted.duplicates {
+        answers[index] = Ok(Inserted::Taken);
+    }
+    for (index, error) in inserted.refused {
+        answers[index] = Err(error);
+    }
+    answers
+}

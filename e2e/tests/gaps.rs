@@ -1,0 +1,202 @@
+//! A process dies in each gap between two steps, and what was promised is kept.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use e2e::{Answer, App, JobView, NewJob, Status};
+use reqwest::{Method, RequestBuilder};
+use stack::{Node, Stack, poll};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is going on when the process dies.
+#[derive(Debug, Clone, Copy)]
+enum Story {
+    /// A job is created and done.
+    Create,
+    /// A job takes longer than a moment.
+    Long,
+    /// A job fails at first.
+    FailsAtFirst,
+    /// A running job is cancelled.
+    Cancel,
+    /// A job that has ended is tried again.
+    Retry,
+    /// A job that has ended is deleted.
+    Delete,
+}
+
+/// Every gap, and what is going on there. Those of `api.` are the api-service's, `job.` the job-service's.
+const GAPS: [(&str, Story); 26] = [
+    ("api.create.read", Story::Create),
+    ("api.create.stored", Story::Create),
+    ("api.relay.taken", Story::Create),
+    ("api.relay.published", Story::Create),
+    ("api.noting.taken", Story::Long),
+    ("api.events.read", Story::Create),
+    ("api.events.applied", Story::Create),
+    ("api.events.told", Story::Create),
+    ("api.cancel.stored", Story::Cancel),
+    ("api.retry.copied", Story::Retry),
+    ("api.retry.stored", Story::Retry),
+    ("api.delete.buried", Story::Delete),
+    ("api.delete.removed", Story::Delete),
+    ("job.fetch.fetched", Story::Create),
+    ("job.claim.stored", Story::Create),
+    ("job.claim.acked", Story::Create),
+    ("job.attempt.over", Story::Create),
+    ("job.attempt.over", Story::FailsAtFirst),
+    ("job.attempt.recorded", Story::Create),
+    ("job.attempt.recorded", Story::FailsAtFirst),
+    ("job.relay.published", Story::Create),
+    ("job.relay.published", Story::FailsAtFirst),
+    ("job.due.taken", Story::FailsAtFirst),
+    ("job.control.read", Story::Cancel),
+    ("job.control.recorded", Story::Cancel),
+    ("job.control.told", Story::Cancel),
+];
+
+#[tokio::test]
+async fn a_process_that_dies_in_any_gap_leaves_nothing_that_does_not_heal() {
+    let quick = Stack::builder().api(1).workers(1).env("WORKER_FAULTS", true).env("LEASE_S", 1);
+    let quick = quick.env("RELAY_AFTER_S", 0.3).env("RELAY_SCAN_S", 0.2).env("DUE_SCAN_S", 0.2);
+    let app = App::start(quick.env("RETRY_BASE_S", 0.05)).await;
+    for (number, (gap, story)) in GAPS.into_iter().enumerate() {
+        eprintln!("{gap} ({story:?})");
+        Scene { app: &app, gap, key: format!("{number}") }.play(story).await;
+    }
+}
+
+struct Scene<'a> {
+    app: &'a App,
+    gap: &'a str,
+    key: String,
+}
+
+impl Scene<'_> {
+    async fn play(&self, story: Story) {
+        match story {
+            Story::Create => self.create(&NewJob::noop()).await,
+            Story::Long => self.create(&NewJob::sleep(2.5)).await,
+            Story::FailsAtFirst => self.create(&NewJob::fault(&["retry", "done"])).await,
+            Story::Cancel => self.cancel().await,
+            Story::Retry => self.retry().await,
+            Story::Delete => self.delete().await,
+        }
+    }
+
+    async fn create(&self, job: &NewJob) {
+        self.arm().await;
+        let request =
+            || self.app.request(Method::POST, "/v1/jobs").json(job).header("Idempotency-Key", &self.key);
+        let created = self.through_death(request).await.job();
+        self.ends(&created, Status::Finished).await;
+    }
+
+    async fn cancel(&self) {
+        let job = self.app.create(&NewJob::sleep(60.0)).await;
+        self.app.running(&job).await;
+        self.arm().await;
+        let path = format!("/v1/jobs/{}/cancel", job.id);
+        self.through_death(|| self.app.request(Method::POST, &path)).await;
+        self.ends(&job, Status::Cancelled).await;
+    }
+
+    async fn retry(&self) {
+        let job = self.app.create(&NewJob::noop()).await;
+        self.ends(&job, Status::Finished).await;
+        self.arm().await;
+        let path = format!("/v1/jobs/{}/retry", job.id);
+        self.through_death(|| self.app.request(Method::POST, &path)).await;
+        let second = || async {
+            let job = self.app.job(&job).await;
+            if job.run >= 2 && job.status == Status::Finished { Ok(()) } else { Err(format!("{job:?}")) }
+        };
+        poll::until("the second run to finish", PATIENCE, second).await.expect(self.gap);
+        let attempts = self.app.get(&format!("/v1/jobs/{}/attempts", job.id)).await.expect(200).json();
+        let runs: Vec<_> =
+            attempts["attempts"].as_array().expect("a list").iter().map(|one| one["run"].clone()).collect();
+        assert!(runs.starts_with(&[1.into(), 2.into()]), "{}: {attempts}", self.gap);
+    }
+
+    async fn delete(&self) {
+        let job = self.app.create(&NewJob::noop()).await;
+        self.ends(&job, Status::Finished).await;
+        self.arm().await;
+        let path = format!("/v1/jobs/{}", job.id);
+        self.through_death(|| self.app.request(Method::DELETE, &path)).await;
+        assert_eq!(self.app.get(&path).await.status, 404, "{}", self.gap);
+    }
+
+    /// The process of this gap.
+    fn doomed(&self) -> &Node {
+        if self.gap.starts_with("api.") { self.app.stack().api(0) } else { self.app.stack().worker(0) }
+    }
+
+    /// Starts the process again so that it dies in the gap.
+    async fn arm(&self) {
+        let node = self.doomed();
+        node.kill().await.expect("it can be killed");
+        node.set_env("FAILPOINTS", &format!("{}=1*return", self.gap));
+        node.launch().expect("it can be started");
+        // It may die of work that was left over before it is ready.
+        let up = || async { !node.is_running() || self.app.ready().await.status == 200 };
+        poll::until("the doomed process", PATIENCE, up).await.expect(self.gap);
+    }
+
+    /// Sends the request, waits for the death, starts the process again, and sends the request until
+    /// it is answered.
+    async fn through_death(&self, request: impl Fn() -> RequestBuilder) -> Answer {
+        let node = self.doomed();
+        let asked = self.app.try_send(request()).await;
+        poll::until("the process to die", PATIENCE, || async { !node.is_running() }).await.expect(self.gap);
+        node.set_env("FAILPOINTS", "");
+        node.start().await.expect(self.gap);
+        match asked {
+            Ok(answer) if answer.status < 500 => answer,
+            _ => {
+                let answered = || async {
+                    let answer = self.app.try_send(request()).await.map_err(|error| error.to_string())?;
+                    if answer.status < 500 { Ok(answer) } else { Err(format!("{answer:?}")) }
+                };
+                poll::until("an answer", PATIENCE, answered).await.expect(self.gap)
+            }
+        }
+    }
+
+    async fn ends(&self, job: &JobView, status: Status) {
+        let job = self.app.ended_within(job, PATIENCE).await;
+        assert_eq!(job.status, status, "{}: {job:?}", self.gap);
+    }
+}
+
+#[test]
+fn the_gaps_in_the_code_in_the_docs_and_in_this_test_are_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let in_code: BTreeSet<String> = ["api-service/src", "job-service/src"]
+        .into_iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+        .flat_map(|file| between(&std::fs::read_to_string(file).expect("a source file"), "gap(\"", "\")"))
+        .collect();
+    let docs = std::fs::read_to_string(root.join("docs/architecture.md")).expect("the architecture");
+    let in_docs: BTreeSet<String> = between(&docs, "`", "`")
+        .into_iter()
+        .filter(|name| {
+            (name.starts_with("api.") || name.starts_with("job.")) && name.matches('.').count() == 2
+        })
+        .collect();
+    let in_test: BTreeSet<String> = GAPS.iter().map(|(gap, _)| (*gap).to_owned()).collect();
+    assert_eq!(in_code, in_test);
+    assert_eq!(in_docs, in_test);
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+fn between(text: &str, start: &str, end: &str) -> Vec<String> {
+    let parts = text.split(start).skip(1).filter_map(|part| part.split_once(end));
+    parts.map(|(name, _)| name.to_owned()).collect()
+}

@@ -1,0 +1,106 @@
+//! Cancelling, as far as the ledger decides it.
+
+use bson::{DateTime, doc, rawdoc};
+use service_kit::{
+    StoreError,
+    faults::Safeguard,
+    mongo::{Durability, Statement},
+};
+use shared_events::{JobCancel, RunId, Status, TraceContext};
+
+use super::{
+    super::{Duty, Run},
+    Core, RUNS,
+};
+
+/// How often a run may change between reading and writing before the cancel is put off.
+const ROUNDS: usize = 5;
+
+/// A wish to cancel, as it came.
+#[derive(Debug)]
+pub struct CancelWanted {
+    /// What it says.
+    pub cancel: JobCancel,
+    /// Its trace.
+    pub trace: Option<TraceContext>,
+}
+
+/// What became of wishes to cancel.
+#[derive(Debug, Default)]
+pub struct Cancels {
+    /// These have ended, now or before: that is to be told.
+    pub ended: Vec<Run>,
+    /// These are running somewhere: their handlers are to stop.
+    pub stop: Vec<RunId>,
+}
+
+impl Core {
+    pub(super) async fn cancel(&self, wanted: &[CancelWanted]) -> Result<Cancels, StoreError> {
+        if Safeguard::Tombstone.is_off() {
+            return self.cancel_known(wanted.iter().map(|wanted| wanted.cancel.run_id()).collect()).await;
+        }
+        let now = self.mongo.clock().now();
+        let tombstones: Vec<Run> =
+            wanted.iter().map(|wanted| Run::tombstone(&wanted.cancel, wanted.trace, now)).collect();
+        let inserted = self.mongo.insert_many(RUNS, &tombstones).await?;
+        if let Some((_, error)) = inserted.refused.into_iter().next() {
+            return Err(error);
+        }
+        let known: Vec<usize> = inserted.duplicates.into_iter().map(|(index, _)| index).collect();
+        let mut cancels =
+            self.cancel_known(known.iter().map(|index| tombstones[*index].id).collect()).await?;
+        let fresh = tombstones.into_iter().enumerate().filter(|(index, _)| !known.contains(index));
+        cancels.ended.extend(fresh.map(|(_, run)| run));
+        Ok(cancels)
+    }
+
+    /// Cancels runs that the ledger knows.
+    pub(super) async fn cancel_known(&self, mut ids: Vec<RunId>) -> Result<Cancels, StoreError> {
+        let mut cancels = Cancels::default();
+        for _ in 0..ROUNDS {
+            if ids.is_empty() {
+                return Ok(cancels);
+            }
+            self.flag_running(&ids).await?;
+            let now = self.mongo.clock().now();
+            let texts: Vec<String> = ids.iter().map(RunId::to_string).collect();
+            let (mut changes, mut again) = (Vec::new(), Vec::new());
+            for run in self.find(doc! { "_id": { "$in": texts } }, 0).await? {
+                match run.status {
+                    Status::Running if is_held(&run, now) => cancels.stop.push(run.id),
+                    Status::Running | Status::Queued => {
+                        again.push(run.id);
+                        let next = Run { cancel_requested: Some(true), ..run.clone() }.given_up(now);
+                        changes.push((run, next));
+                    }
+                    Status::Finished | Status::Failed | Status::Cancelled => {
+                        cancels.ended.push(Run { duty: Some(Duty::Announce), ..run });
+                    }
+                }
+            }
+            let closed = self.replace(changes).await?;
+            // Whoever changed a run in between, the next round sees it.
+            again.retain(|id| closed.iter().all(|run| run.id != *id));
+            cancels.ended.extend(closed);
+            ids = again;
+        }
+        if ids.is_empty() { Ok(cancels) } else { Err(StoreError::Unknown) }
+    }
+
+    /// From here on every renewal and every takeover sees the wish.
+    async fn flag_running(&self, ids: &[RunId]) -> Result<(), StoreError> {
+        let mut list = bson::RawArrayBuf::new();
+        ids.iter().for_each(|id| list.push(id.to_string()));
+        let running = rawdoc! {
+            "_id": { "$in": list },
+            "status": Status::Running.as_str(),
+            "cancel_requested": { "$exists": false },
+        };
+        let flag = rawdoc! { "$set": { "cancel_requested": true } };
+        self.mongo.update(RUNS, vec![Statement::many(running, flag)], Durability::Journaled).await.map(drop)
+    }
+}
+
+fn is_held(run: &Run, now: DateTime) -> bool {
+    run.lease_until.is_some_and(|until| until > now)
+}

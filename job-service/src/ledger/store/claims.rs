@@ -1,0 +1,184 @@
+//! Claiming: announced runs, and runs whose retry is due or whose lease has ended.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bson::{doc, rawdoc};
+use service_kit::{
+    StoreError, Weigh,
+    mongo::{Durability, Statement, raw},
+};
+use shared_events::{JobCreated, RunId, Status, TraceContext};
+
+use super::{
+    super::{Duty, Found, Run, examine},
+    Core, RUNS,
+};
+use crate::held::Stop;
+
+/// An announcement, as it came.
+#[derive(Debug)]
+pub struct Announced {
+    /// What it says.
+    pub created: JobCreated,
+    /// Its trace.
+    pub trace: Option<TraceContext>,
+}
+
+/// What became of a claim. In each case the ledger is responsible from here on, and the
+/// announcement can be acked.
+#[derive(Debug)]
+pub enum Claimed {
+    /// This worker is to run it.
+    Mine(Box<Run>),
+    /// It has ended, now or before: that is to be told.
+    Ended(Box<Run>),
+    /// Nothing to do.
+    Settled,
+}
+
+impl Weigh for Announced {
+    fn weight(&self) -> usize {
+        self.created.payload.as_str().len() + 700
+    }
+}
+
+impl Core {
+    pub(super) async fn commit_claims(
+        self: Arc<Self>,
+        claims: Vec<Announced>,
+    ) -> Vec<Result<Claimed, StoreError>> {
+        let now = self.mongo.clock().now();
+        let fresh: Vec<Run> = claims
+            .iter()
+            .map(|claim| Run::fresh(&claim.created, claim.trace, &self.worker, now, self.lease))
+            .collect();
+        let inserted = match self.mongo.insert_many(RUNS, &fresh).await {
+            Ok(inserted) => inserted,
+            Err(error) => return fresh.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let known: Vec<RunId> = inserted.duplicates.iter().map(|(index, _)| fresh[*index].id).collect();
+        let cancelled: HashSet<RunId> = claims
+            .iter()
+            .filter(|claim| claim.created.cancel_requested)
+            .map(|claim| claim.created.run_id())
+            .collect();
+        let mut known = self.look_at_known(known, &cancelled).await;
+        let mut refused: HashMap<usize, StoreError> = inserted.refused.into_iter().collect();
+        let duplicate: HashSet<usize> = inserted.duplicates.iter().map(|(index, _)| *index).collect();
+        fresh
+            .into_iter()
+            .enumerate()
+            .map(|(index, run)| {
+                if let Some(error) = refused.remove(&index) {
+                    return Err(error);
+                }
+                if duplicate.contains(&index) {
+                    return match &mut known {
+                        Ok(known) => Ok(known.remove(&run.id).unwrap_or(Claimed::Settled)),
+                        Err(error) => Err(error.clone()),
+                    };
+                }
+                Ok(of_status(run))
+            })
+            .collect()
+    }
+
+    /// Known runs are claimed, told again or left; where the announcement says so, cancelled.
+    async fn look_at_known(
+        &self,
+        ids: Vec<RunId>,
+        cancelled: &HashSet<RunId>,
+    ) -> Result<HashMap<RunId, Claimed>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (to_cancel, others): (Vec<RunId>, Vec<RunId>) =
+            ids.into_iter().partition(|id| cancelled.contains(id));
+        let cancels = self.cancel_known(to_cancel).await?;
+        cancels.stop.iter().for_each(|id| self.held.stop(id, Stop::Requested));
+        let texts: Vec<String> = others.iter().map(RunId::to_string).collect();
+        let found = self.find(doc! { "_id": { "$in": texts } }, 0).await?;
+        let mut claimed = self.act_on(found).await?;
+        claimed.extend(cancels.ended.into_iter().map(|run| Claimed::Ended(Box::new(run))));
+        let id_of = |claimed: &Claimed| match claimed {
+            Claimed::Mine(run) | Claimed::Ended(run) => Some(run.id),
+            Claimed::Settled => None,
+        };
+        Ok(claimed.into_iter().filter_map(|claimed| id_of(&claimed).map(|id| (id, claimed))).collect())
+    }
+
+    /// Does what [`examine`] says about each run.
+    pub(super) async fn act_on(&self, found: Vec<Run>) -> Result<Vec<Claimed>, StoreError> {
+        let now = self.mongo.clock().now();
+        // Longer than the others need to renew theirs, which they do every third of a lease.
+        let pause = (self.lease / 2).max(Duration::from_secs(2));
+        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > pause);
+        let (mut done, mut changes) = (Vec::new(), Vec::new());
+        let mut tell_again = bson::RawArrayBuf::new();
+        for run in found {
+            let runs_here = self.held.contains(&run.id);
+            match examine(&run, now, &self.worker, runs_here, may_take_over) {
+                Found::Claim => {
+                    let next = run.claimed(&self.worker, now, self.lease);
+                    changes.push((run, next));
+                }
+                Found::GiveUp => {
+                    let next = run.given_up(now);
+                    changes.push((run, next));
+                }
+                Found::Resume => done.push(Claimed::Mine(Box::new(run))),
+                Found::Republish => {
+                    tell_again.push(run.id.to_string());
+                    done.push(Claimed::Ended(Box::new(Run { duty: Some(Duty::Announce), ..run })));
+                }
+                Found::Leave => {}
+            }
+        }
+        if !tell_again.is_empty() {
+            let unmarked = rawdoc! { "_id": { "$in": tell_again }, "duty": { "$exists": false } };
+            let mark = rawdoc! { "$set": { "duty": "announce", "due": now } };
+            self.mongo.update(RUNS, vec![Statement::many(unmarked, mark)], Durability::InMemory).await?;
+        }
+        done.extend(self.replace(changes).await?.into_iter().map(of_status));
+        Ok(done)
+    }
+
+    /// Puts each second document in the place of its first, if that is still as it was read;
+    /// answers with those that are in place.
+    pub(super) async fn replace(&self, changes: Vec<(Run, Run)>) -> Result<Vec<Run>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut statements = Vec::with_capacity(changes.len());
+        for (read, next) in &changes {
+            let as_read = doc! {
+                "_id": read.id.to_string(),
+                "status": read.status.as_str(),
+                "attempt": i64::from(read.attempt),
+                "lease_until": read.lease_until,
+                "cancel_requested": read.cancel_requested,
+            };
+            statements.push(Statement::one(raw(&as_read)?, raw(next)?));
+        }
+        let all = changes.len() as u64;
+        let next: Vec<Run> = changes.into_iter().map(|(_, next)| next).collect();
+        if self.mongo.update(RUNS, statements, Durability::Journaled).await? == all {
+            return Ok(next);
+        }
+        let seen = self.glance(next.iter().map(|run| run.id)).await?;
+        let in_place = |run: &Run| {
+            seen.get(&run.id).is_some_and(|seen| {
+                (seen.attempt, seen.status, &seen.worker) == (run.attempt, run.status, &run.worker)
+            })
+        };
+        Ok(next.into_iter().filter(in_place).collect())
+    }
+}
+
+fn of_status(run: Run) -> Claimed {
+    if run.status == Status::Running { Claimed::Mine(Box::new(run)) } else { Claimed::Ended(Box::new(run)) }
+}

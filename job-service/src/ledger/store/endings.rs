@@ -1,0 +1,154 @@
+//! Recording how attempts ended, and that it was announced.
+
+use std::sync::Arc;
+
+use bson::{DateTime, rawdoc};
+use serde::Serialize;
+use service_kit::{
+    StoreError, Weigh,
+    faults::Safeguard,
+    mongo::{Durability, Statement, raw},
+};
+use shared_events::{RunId, Status};
+
+use super::{
+    super::{Duty, Run},
+    Core, Glance, RUNS,
+};
+
+/// What became of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is in the ledger.
+    Stored,
+    /// Somebody else owns the run by now.
+    Superseded,
+    /// It is not to be tried again, because a cancel was asked for: record that.
+    CancelRequested,
+}
+
+/// An end that has been announced.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: RunId,
+    pub(super) attempt: u32,
+    pub(super) status: Status,
+    pub(super) next_at: Option<DateTime>,
+}
+
+impl Weigh for Run {
+    fn weight(&self) -> usize {
+        self.result.as_ref().map_or(0, String::len) + self.attempts.len() * 5000 + 400
+    }
+}
+
+impl Weigh for Told {
+    fn weight(&self) -> usize {
+        200
+    }
+}
+
+/// What an outcome writes.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    status: Status,
+    charged: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_at: Option<DateTime>,
+    duty: Option<Duty>,
+    due: Option<DateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<DateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a shared_events::JobError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<shared_events::CancelReason>,
+    attempts: &'a [shared_events::AttemptSummary],
+}
+
+impl Core {
+    pub(super) async fn commit_endings(self: Arc<Self>, runs: Vec<Run>) -> Vec<Result<Recorded, StoreError>> {
+        match self.try_endings(&runs).await {
+            Ok(recorded) => recorded,
+            Err(error) => runs.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    pub(super) async fn try_endings(
+        &self,
+        runs: &[Run],
+    ) -> Result<Vec<Result<Recorded, StoreError>>, StoreError> {
+        let mut statements = Vec::with_capacity(runs.len());
+        for run in runs {
+            let mut mine = rawdoc! {
+                "_id": run.id.to_string(),
+                "attempt": i64::from(run.attempt),
+                "status": Status::Running.as_str(),
+            };
+            if Safeguard::Fence.is_off() {
+                mine = rawdoc! { "_id": run.id.to_string() };
+            }
+            if run.status == Status::Queued {
+                mine.append(bson::raw::cstr!("cancel_requested"), rawdoc! { "$exists": false });
+            }
+            let outcome = Outcome {
+                status: run.status,
+                charged: run.charged,
+                next_at: run.next_at,
+                duty: run.duty,
+                due: run.due,
+                ended_at: run.ended_at,
+                result: run.result.as_deref(),
+                error: run.error.as_ref(),
+                reason: run.reason,
+                attempts: &run.attempts,
+            };
+            statements.push(Statement::one(mine, rawdoc! { "$set": raw(&outcome)? }));
+        }
+        if self.mongo.update(RUNS, statements, Durability::Journaled).await? == runs.len() as u64 {
+            return Ok(runs.iter().map(|_| Ok(Recorded::Stored)).collect());
+        }
+        let seen = self.glance(runs.iter().map(|run| run.id)).await?;
+        Ok(runs.iter().map(|run| judge(run, seen.get(&run.id))).collect())
+    }
+
+    pub(super) async fn commit_told(self: Arc<Self>, told: Vec<Told>) -> Vec<Result<(), StoreError>> {
+        let mut statements = Vec::new();
+        let mut ended = bson::RawArrayBuf::new();
+        for told in &told {
+            let id = told.id.to_string();
+            match told.next_at.filter(|_| told.status == Status::Queued) {
+                Some(next_at) => statements.push(Statement::one(
+                    rawdoc! { "_id": id, "attempt": i64::from(told.attempt), "duty": "announce_and_run" },
+                    rawdoc! { "$set": { "duty": "run", "due": next_at } },
+                )),
+                None => ended.push(id),
+            }
+        }
+        if !ended.is_empty() {
+            statements.push(Statement::many(
+                rawdoc! { "_id": { "$in": ended }, "duty": "announce" },
+                rawdoc! { "$unset": { "duty": "", "due": "" } },
+            ));
+        }
+        let done = self.mongo.update(RUNS, statements, Durability::InMemory).await.map(drop);
+        told.iter().map(|_| done.clone()).collect()
+    }
+}
+
+/// What a second look tells about an outcome that may not have been taken.
+fn judge(run: &Run, seen: Option<&Glance>) -> Result<Recorded, StoreError> {
+    match seen {
+        Some(seen) if seen.attempt == run.attempt && seen.status == run.status => Ok(Recorded::Stored),
+        Some(seen) if seen.attempt == run.attempt && seen.status == Status::Running => {
+            if seen.cancel_requested.is_some() {
+                Ok(Recorded::CancelRequested)
+            } else {
+                Err(StoreError::Unknown)
+            }
+        }
+        _ => Ok(Recorded::Superseded),
+    }
+}

@@ -1,0 +1,61 @@
+//! Renewing leases.
+
+use std::collections::HashMap;
+
+use bson::rawdoc;
+use service_kit::{
+    StoreError,
+    mongo::{Durability, Statement},
+};
+use shared_events::{RunId, Status};
+
+use super::{Core, RUNS};
+
+/// What a renewal learnt.
+#[derive(Debug, Default)]
+pub struct Renewal {
+    /// Somebody else owns these by now.
+    pub superseded: Vec<RunId>,
+    /// These are to stop.
+    pub cancelled: Vec<RunId>,
+}
+
+impl Core {
+    pub(super) async fn renew(&self, held: &[(RunId, u32)], renewal: &mut Renewal) -> Result<(), StoreError> {
+        let until = self.mongo.clock().after(self.lease);
+        let mut by_attempt: HashMap<u32, bson::RawArrayBuf> = HashMap::new();
+        for (id, attempt) in held {
+            by_attempt.entry(*attempt).or_default().push(id.to_string());
+        }
+        let statements = by_attempt
+            .into_iter()
+            .map(|(attempt, ids)| {
+                let mine = rawdoc! {
+                    "_id": { "$in": ids },
+                    "attempt": i64::from(attempt),
+                    "status": Status::Running.as_str(),
+                    "cancel_requested": { "$exists": false },
+                };
+                Statement::many(mine, rawdoc! { "$set": { "lease_until": until, "due": until } })
+            })
+            .collect();
+        let mongo = self.mongo.clone();
+        let update = tokio::spawn(async move { mongo.update(RUNS, statements, Durability::InMemory).await });
+        let renewed = update.await.map_err(|_| StoreError::Unknown)??;
+        if renewed == held.len() as u64 {
+            return Ok(());
+        }
+        let seen = self.glance(held.iter().map(|(id, _)| *id)).await?;
+        for (id, attempt) in held {
+            match seen.get(id) {
+                Some(seen) if seen.status == Status::Running && seen.attempt == *attempt => {
+                    if seen.cancel_requested.is_some() {
+                        renewal.cancelled.push(*id);
+                    }
+                }
+                _ => renewal.superseded.push(*id),
+            }
+        }
+        Ok(())
+    }
+}

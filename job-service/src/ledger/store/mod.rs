@@ -1,0 +1,249 @@
+//! Every database call of the ledger.
+
+mod cancels;
+mod claims;
+mod endings;
+mod leases;
+
+pub use cancels::{CancelWanted, Cancels};
+pub use claims::{Announced, Claimed};
+pub use endings::Recorded;
+pub use leases::Renewal;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bson::{DateTime, doc};
+use futures::TryStreamExt;
+use mongodb::{IndexModel, options::IndexOptions};
+use serde::Deserialize;
+use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError};
+use shared_events::{Queue, RunId, Status, WorkerId};
+
+use self::endings::Told;
+use super::Run;
+use crate::held::Held;
+
+const RUNS: &str = "runs";
+
+/// The runs that this service knows.
+#[derive(Clone)]
+pub struct Ledger {
+    core: Arc<Core>,
+    claims: GroupCommit<Announced, Claimed>,
+    endings: GroupCommit<Run, Recorded>,
+    told: GroupCommit<Told, ()>,
+}
+
+struct Core {
+    mongo: Mongo,
+    worker: WorkerId,
+    held: Held,
+    lease: Duration,
+}
+
+impl Ledger {
+    /// Prepares the ledger of `worker`; `held` are the runs that it is running.
+    #[must_use]
+    pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration) -> Self {
+        let mongo = mongo.slow_after(lease / 6);
+        let core = Arc::new(Core { mongo, worker, held, lease });
+        let limits = GroupLimits::default();
+        let claims = {
+            let core = Arc::clone(&core);
+            GroupCommit::start(limits, move |claims| Arc::clone(&core).commit_claims(claims))
+        };
+        let endings = {
+            let core = Arc::clone(&core);
+            GroupCommit::start(limits, move |runs| Arc::clone(&core).commit_endings(runs))
+        };
+        let told = {
+            let core = Arc::clone(&core);
+            GroupCommit::start(GroupLimits { lanes: 1, ..limits }, move |told| {
+                Arc::clone(&core).commit_told(told)
+            })
+        };
+        Self { core, claims, endings, told }
+    }
+
+    /// The worker whose ledger this is.
+    #[must_use]
+    pub fn worker(&self) -> &WorkerId {
+        &self.core.worker
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn mongo(&self) -> &Mongo {
+        &self.core.mongo
+    }
+
+    /// Makes sure that the index is there: one for everything that is due.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        let options =
+            IndexOptions::builder().partial_filter_expression(doc! { "due": { "$exists": true } }).build();
+        let index = IndexModel::builder().keys(doc! { "duty": 1, "due": 1 }).options(options).build();
+        let runs = self.core.mongo.collection::<Run>(RUNS);
+        self.core.mongo.run(async move { runs.create_index(index).await }).await.map(drop)
+    }
+
+    /// Claims an announced run, journaled.
+    ///
+    /// # Errors
+    /// Where the database did not do it: give the announcement back.
+    pub async fn claim(&self, announced: Announced) -> Result<Claimed, StoreError> {
+        self.claims.submit(announced).await
+    }
+
+    /// Records how a run's attempt ended: `run` is as it is to be, its attempt unchanged. Journaled.
+    ///
+    /// # Errors
+    /// Where that is not known: do it again.
+    pub async fn record(&self, run: Run) -> Result<Recorded, StoreError> {
+        self.endings.submit(run).await
+    }
+
+    /// Takes the outbox mark off a run whose latest news has been stored by the broker.
+    ///
+    /// # Errors
+    /// Where the database did not do it; a scan will announce again.
+    pub async fn announced(&self, run: &Run) -> Result<(), StoreError> {
+        let told = Told { id: run.id, attempt: run.attempt, status: run.status, next_at: run.next_at };
+        self.told.submit(told).await
+    }
+
+    /// Up to `most` runs of these queues whose retry is due or whose lease has ended, claimed for
+    /// this worker; and those that ended instead, to be announced.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn take_due(&self, queues: &[Queue], most: usize) -> Result<Vec<Claimed>, StoreError> {
+        let core = &self.core;
+        let queues: Vec<&str> = queues.iter().map(Queue::as_str).collect();
+        let filter = doc! {
+            "duty": { "$in": ["run", "announce_and_run"] },
+            "due": { "$lte": core.mongo.clock().now() },
+            "queue": { "$in": queues },
+        };
+        let found = core.find(filter, most).await?;
+        core.act_on(found).await
+    }
+
+    /// Up to `most` runs whose news was not announced in time. Replicas share them: whoever moves a
+    /// run's `due` forward, to `again_at`, has it.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn take_unannounced(&self, most: usize, again_at: DateTime) -> Result<Vec<Run>, StoreError> {
+        let core = &self.core;
+        let duty = doc! { "$in": ["announce", "announce_and_run"] };
+        let due = doc! { "duty": duty, "due": { "$lte": core.mongo.clock().now() } };
+        let ids: Vec<String> =
+            core.find(due.clone(), most).await?.iter().map(|run| run.id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sweep = bson::oid::ObjectId::new();
+        let mut mine = due;
+        mine.insert("_id", doc! { "$in": &ids });
+        // A retry must not be put off past its time ($min passes over what is absent).
+        let forward = doc! { "$set": { "due": { "$min": ["$next_at", again_at] }, "sweep": sweep } };
+        let runs = core.mongo.collection::<Run>(RUNS);
+        core.mongo.run(async move { runs.update_many(mine, vec![forward]).await }).await?;
+        core.find(doc! { "_id": { "$in": ids }, "sweep": sweep }, most).await
+    }
+
+    /// Renews the leases of runs that this worker is running, each with its attempt.
+    ///
+    /// # Errors
+    /// Where the database does not answer: nobody is refused by that.
+    pub async fn renew(&self, held: Vec<(RunId, u32)>) -> Result<Renewal, StoreError> {
+        let mut renewal = Renewal::default();
+        for chunk in held.chunks(1000) {
+            self.core.renew(chunk, &mut renewal).await?;
+        }
+        Ok(renewal)
+    }
+
+    /// Has runs cancelled: flags those that run, ends those that do not, and leaves a tombstone for
+    /// those that are not known, so that a later announcement finds them ended.
+    ///
+    /// # Errors
+    /// Where that is not known to be done: do it again.
+    pub async fn cancel(&self, wanted: Vec<CancelWanted>) -> Result<Cancels, StoreError> {
+        let core = Arc::clone(&self.core);
+        tokio::spawn(async move { core.cancel(&wanted).await }).await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    /// Keeps a message that can not be read where it can be looked at.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn put_aside(&self, subject: &str, body: &[u8], error: &str) -> Result<(), StoreError> {
+        self.core.mongo.put_aside(subject, body, error).await
+    }
+
+    /// Writes something, to learn whether the database takes writes.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.core.mongo.check_writable(self.core.worker.as_str()).await
+    }
+
+    /// Removes runs that ended before `before`; says how many.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn forget_ended_before(&self, before: DateTime) -> Result<u64, StoreError> {
+        // Ids sort by their job's time of creation, so the primary index serves as one on time.
+        let bound = uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(
+            u64::try_from(before.timestamp_millis() / 1000).unwrap_or(0),
+            0,
+            0,
+            0,
+        ));
+        let filter = doc! { "_id": { "$lt": bound.to_string() }, "ended_at": { "$lt": before } };
+        let runs = self.core.mongo.collection::<Run>(RUNS);
+        self.core
+            .mongo
+            .run(async move { runs.delete_many(filter).await })
+            .await
+            .map(|done| done.deleted_count)
+    }
+}
+
+/// What a second look at a run tells about a write whose effect is in doubt.
+#[derive(Debug, Deserialize)]
+struct Glance {
+    #[serde(rename = "_id")]
+    id: RunId,
+    status: Status,
+    attempt: u32,
+    worker: Option<WorkerId>,
+    cancel_requested: Option<bool>,
+}
+
+impl Core {
+    async fn glance(&self, ids: impl Iterator<Item = RunId>) -> Result<HashMap<RunId, Glance>, StoreError> {
+        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+        let runs = self.mongo.collection::<Glance>(RUNS);
+        let fields = doc! { "status": 1, "attempt": 1, "worker": 1, "cancel_requested": 1 };
+        let seen: Vec<Glance> = self
+            .mongo
+            .run(async move {
+                runs.find(doc! { "_id": { "$in": ids } }).projection(fields).await?.try_collect().await
+            })
+            .await?;
+        Ok(seen.into_iter().map(|glance| (glance.id, glance)).collect())
+    }
+
+    /// At most `most` runs; 0 stands for all.
+    async fn find(&self, filter: bson::Document, most: usize) -> Result<Vec<Run>, StoreError> {
+        let runs = self.mongo.collection::<Run>(RUNS);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.mongo.run(async move { runs.find(filter).limit(most).await?.try_collect().await }).await
+    }
+}
