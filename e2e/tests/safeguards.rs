@@ -81,7 +81,7 @@ async fn the_reconciler_announces_again_what_the_broker_lost() {
         let is_noted = || async { app.stored_jobs(doc! { "duty": "check" }).await == 1 };
         poll::until("the announcement to be noted", PATIENCE, is_noted).await.unwrap();
         app.stack().nats().kill().await.unwrap();
-        std::fs::remove_dir_all(app.stack().folder().join("nats")).unwrap();
+        std::fs::remove_dir_all(app.stack().folder().join("nats/jetstream")).unwrap();
         app.stack().nats().start().await.unwrap();
         app.stack().worker(0).start().await.unwrap();
         is_moved_on(&app, &job).await

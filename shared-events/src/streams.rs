@@ -211,7 +211,7 @@ pub fn api_consumer(start: Option<u64>) -> consumer::pull::Config {
     consumer::pull::Config {
         durable_name: Some(API_CONSUMER.to_owned()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: Duration::from_secs(30),
+        ack_wait: Duration::from_secs(10),
         max_deliver: -1,
         max_ack_pending: 50_000,
         deliver_policy: start

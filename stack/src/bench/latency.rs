@@ -5,6 +5,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+/// Ten minutes, in microseconds; what takes longer counts as that.
+const LONGEST: u64 = 600_000_000;
+
 /// The latencies of one load.
 pub(super) struct Latencies(Histogram<u64>);
 
@@ -22,7 +25,7 @@ pub(super) struct Percentiles {
 impl Latencies {
     /// Sorts them in; to three digits.
     pub(super) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
-        let mut histogram = Histogram::new(3).expect("three digits are possible");
+        let mut histogram = Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds make sense");
         for latency in latencies {
             histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         }

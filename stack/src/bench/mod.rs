@@ -5,6 +5,7 @@
 //! generator too: it is a single thread, and its own cost is shown.
 
 mod client;
+mod commands;
 mod ends;
 mod growth;
 mod latency;
@@ -28,6 +29,7 @@ use serde_json::json;
 use stack::{Builder, Profile, Stack};
 
 use crate::terminal;
+use commands::Databases;
 use ends::Ends;
 use report::{Machine, Measured, Report};
 use run::{Bench, Run};
@@ -150,7 +152,8 @@ async fn measure_on(stack: &Stack, options: &Options, report: &mut Report) -> Re
         stored::fill(stack.api_mongo().url(), address, options.stored).await?;
     }
     let ends = Ends::listen(stack.nats().url()).await?;
-    let bench = Bench { stack, address, connections: options.connections, ends };
+    let databases = Databases::of(stack).await?;
+    let bench = Bench { stack, address, connections: options.connections, ends, databases };
     eprintln!("warming up …");
     one_run(&bench, options, WARM_UP.min(options.jobs)).await?;
     for number in 1..=options.runs {

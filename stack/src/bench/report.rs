@@ -97,6 +97,7 @@ impl Report {
         if let Some(median) = &self.median {
             text.push_str(&latencies(median));
             text.push_str(&costs(median));
+            text.push_str(&commands(median));
         }
         if let Some(limits) = &self.limits {
             text.push_str(&of_limits(limits));
@@ -169,6 +170,30 @@ fn costs(run: &Run) -> String {
     format!("{}\n  {jobs} jobs read back at {rate}/s: each finished, run 1, attempt 1\n", table.text())
 }
 
+fn commands(run: &Run) -> String {
+    let mut table = Table::new([
+        "median run",
+        "inserted/job",
+        "per insert",
+        "updates/job",
+        "per update",
+        "finds/job",
+        "syncs/job",
+    ]);
+    for (name, told) in &run.commands {
+        let numbers = [
+            told.documents_per_job,
+            told.documents_per_insert,
+            told.statements_per_job,
+            told.statements_per_update,
+            told.finds_per_job,
+            told.syncs_per_job,
+        ];
+        table.line(std::iter::once(name.clone()).chain(numbers.map(number)));
+    }
+    table.text()
+}
+
 fn of_limits(measured: &Measured) -> String {
     let mut table = Table::new(["what the components can do here", "per s", "median as share"]);
     for (name, what, limit) in steps(&measured.per_s) {
@@ -204,6 +229,7 @@ fn of_growth(growth: &Growth) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::commands::Commands;
     use crate::bench::run::ReadBack;
 
     fn run(jobs_per_s: f64) -> Run {
@@ -218,6 +244,7 @@ mod tests {
             end_ms: percentiles,
             cpu: cpu.clone(),
             rss_mib: BTreeMap::from([("api-1".to_owned(), 17.0)]),
+            commands: BTreeMap::from([("api-mongo".to_owned(), Commands::default())]),
             refusals: 0,
             ends_asked_for: 0,
             others_share: 0.25,

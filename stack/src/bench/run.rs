@@ -9,6 +9,7 @@ use serde::Serialize;
 use stack::Stack;
 use uuid::Uuid;
 
+use super::commands::{Commands, Databases};
 use super::ends::Ends;
 use super::latency::{Latencies, Percentiles};
 use super::load::Sent;
@@ -32,6 +33,8 @@ pub(super) struct Run {
     pub(super) end_ms: Percentiles,
     pub(super) cpu: Cpu,
     pub(super) rss_mib: BTreeMap<String, f64>,
+    /// By database.
+    pub(super) commands: BTreeMap<String, Commands>,
     /// Requests that were refused with 503 and sent again.
     pub(super) refusals: u64,
     /// Ends that were not told and had to be asked for.
@@ -63,23 +66,30 @@ pub(super) struct Bench<'a> {
     pub(super) address: SocketAddr,
     pub(super) connections: usize,
     pub(super) ends: Ends,
+    pub(super) databases: Databases,
 }
 
 impl Bench<'_> {
     /// Measures the load to the last of its ends.
     pub(super) async fn run(&self, load: impl Future<Output = Result<Sent>>) -> Result<Run> {
+        let counted_before = self.databases.counters().await?;
         let before = Snapshot::of(self.stack)?;
         let sent = load.await?;
         let ended = self.ends.of(&sent, self.address).await?;
         let at_the_end = Snapshot::of(self.stack)?;
         tokio::time::sleep(AFTERMATH).await;
         let after = Snapshot::of(self.stack)?;
+        let counted = self.databases.counters().await?;
 
         let ids: Vec<Uuid> = sent.requests.iter().flat_map(|request| &request.ids).copied().collect();
         let took = verify::read_back(self.address, self.connections, ids).await?;
         let read = Snapshot::of(self.stack)?;
 
         let jobs = sent.jobs();
+        let commands = counted.into_iter().map(|(name, counters)| {
+            let before = counted_before.get(&name).copied().unwrap_or_default();
+            (name, counters.since(before, jobs))
+        });
         let latencies = sent.requests.iter().flat_map(|request| {
             let ends = request.ids.iter().filter_map(|id| ended.heard.get(id));
             ends.map(|end| end.saturating_duration_since(request.began))
@@ -92,6 +102,7 @@ impl Bench<'_> {
             end_ms: Latencies::of(latencies).percentiles(),
             cpu: Cpu::between(&before, &after, jobs),
             rss_mib: rss_mib(&at_the_end),
+            commands: commands.collect(),
             refusals: sent.refusals(),
             ends_asked_for: ended.asked_for,
             others_share: at_the_end.others_share_since(&before),
