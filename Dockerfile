@@ -44,7 +44,7 @@ COPY job-service job-service
 # The stubs are younger than the sources, which cargo would take for already built.
 RUN find shared-events service-kit api-service job-service -name '*.rs' -exec touch {} + \
  && cargo build --release --locked --package api-service --package job-service \
- && strip target/release/api-service target/release/job-service
+ && strip --strip-debug target/release/api-service target/release/job-service
 
 
 FROM debian:bookworm-slim AS service

@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{Message, consumer::pull};
-use futures::StreamExt;
 use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{Broker, DecodeError, JobEvent, streams};
+use shared_events::{
+    Broker, DecodeError, JobEvent,
+    consume::{self, Reader},
+    streams,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::{changed::Changed, jobs::Jobs};
-
-/// The most events of one batch.
-const BATCH: usize = 500;
-
-/// How many events may be on their way here.
-const AHEAD: usize = 2000;
 
 /// Keeps the jobs' status up to date.
 #[derive(Clone)]
@@ -28,65 +25,13 @@ pub struct Events {
     pub changed: Changed,
 }
 
-impl Events {
-    /// Reads until told to stop; makes the consumer anew whenever its stream ends or breaks.
-    pub async fn run(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                read = self.read() => match read {
-                    Ok(()) => info!("the stream of events ended; starting it again"),
-                    Err(error) => debug!(error = chain(error.as_ref()), "no events yet"),
-                }
-            }
-            self.broker.suspect_missing();
-            let jitter = Duration::from_millis(rand::random_range(100..600));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(jitter) => {}
-            }
-        }
-    }
+impl Reader for Events {
+    const STREAM: &'static str = streams::JOB_EVENTS;
+    const BATCH: usize = 500;
+    const AHEAD: usize = 2000;
 
-    async fn read(&self) -> anyhow::Result<()> {
-        let definition = streams::api_consumer(self.applied().await?.map(|applied| applied + 1));
-        let consumer =
-            streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOB_EVENTS, definition)
-                .await?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(AHEAD)
-            .expires(Duration::from_secs(30))
-            .heartbeat(Duration::from_secs(5))
-            .messages()
-            .await?;
-        let mut batches = messages.ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
-            // What came before an error is applied; the error then ends this consumer's stream.
-            let (mut messages, mut broken) = (Vec::with_capacity(batch.len()), None);
-            for message in batch {
-                match message {
-                    Ok(message) => messages.push(message),
-                    Err(error) => broken = Some(error),
-                }
-            }
-            self.take(messages).await;
-            if let Some(error) = broken {
-                anyhow::bail!(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Up to where the stream is applied, as far as that was remembered and it is the same stream.
-    async fn applied(&self) -> anyhow::Result<Option<u64>> {
-        let Some(known) = self.jobs.store_state(streams::JOB_EVENTS).await? else { return Ok(None) };
-        let stream = self.broker.jetstream().get_stream(streams::JOB_EVENTS).await?;
-        let info = stream.cached_info();
-        let created_ms = info.created.unix_timestamp_nanos() / 1_000_000;
-        let applied = u64::try_from(known.sequence)?;
-        let same = created_ms == i128::from(known.created_ms) && applied <= info.state.last_sequence;
-        Ok(same.then_some(applied))
+    async fn definition(&self) -> Result<pull::Config, async_nats::Error> {
+        Ok(streams::api_consumer(self.applied().await?.map(|applied| applied + 1)))
     }
 
     /// Applies a batch, however long the database is away, then acks it.
@@ -116,6 +61,24 @@ impl Events {
                 debug!(%error, "ack not sent; the event comes again and changes nothing");
             }
         }
+    }
+}
+
+impl Events {
+    /// Reads until told to stop.
+    pub async fn run(&self, stop: &CancellationToken) {
+        consume::read(&self.broker, self, stop).await;
+    }
+
+    /// Up to where the stream is applied, as far as that was remembered and it is the same stream.
+    async fn applied(&self) -> Result<Option<u64>, async_nats::Error> {
+        let Some(known) = self.jobs.store_state(streams::JOB_EVENTS).await? else { return Ok(None) };
+        let stream = self.broker.jetstream().get_stream(streams::JOB_EVENTS).await?;
+        let info = stream.cached_info();
+        let created_ms = info.created.unix_timestamp_nanos() / 1_000_000;
+        let applied = u64::try_from(known.sequence)?;
+        let same = created_ms == i128::from(known.created_ms) && applied <= info.state.last_sequence;
+        Ok(same.then_some(applied))
     }
 
     async fn apply(

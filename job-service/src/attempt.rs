@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     backoff,
+    chronicle::{Chronicle, Deed},
     held::{Held, Stop},
     isolation,
     kinds::{Attempt, Registry, Verdict},
@@ -43,6 +44,8 @@ pub struct Runner {
     pub relay: Relay,
     /// The settings.
     pub settings: Arc<WorkerSettings>,
+    /// What is kept of all this for those who check.
+    pub chronicle: Chronicle,
     /// Cancelled when nothing can be recorded any more: the process is about to exit.
     pub abandon: CancellationToken,
 }
@@ -64,6 +67,7 @@ impl Runner {
         let now = self.ledger.mongo().clock().now();
         let ending = match over {
             Over::Stopped(Stop::Superseded) => {
+                self.chronicle.note(Deed::LeaseLost, run.id, run.attempt);
                 warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "lease lost to another worker; stopped");
                 return;
             }
@@ -113,6 +117,7 @@ impl Runner {
 
     fn start(&self, run: &Run, payload: JsonText, stop: CancellationToken) -> JoinHandle<Verdict> {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
+        self.chronicle.note(Deed::Started, run.id, run.attempt);
         let attempt = Attempt { run: run.id, number: run.attempt, payload, stop };
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
         if run.lost >= isolation::SUSPICIOUS {
@@ -153,12 +158,16 @@ impl Runner {
         let mut pause = Duration::from_millis(100);
         loop {
             match self.ledger.record(ended.clone()).await {
-                Ok(Recorded::Stored) => return Some(ended),
+                Ok(Recorded::Stored) => {
+                    self.chronicle.note_state(Deed::Recorded, &ended);
+                    return Some(ended);
+                }
                 Ok(Recorded::CancelRequested) => {
                     ended = run.ended(Ending::Cancelled(CancelReason::Requested), now, announce_by);
                     continue;
                 }
                 Ok(Recorded::Superseded) => {
+                    self.chronicle.note_state(Deed::Refused, &ended);
                     warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "outcome refused: another attempt owns the run");
                     return None;
                 }

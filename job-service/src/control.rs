@@ -7,7 +7,11 @@ use async_nats::jetstream::{Message, consumer::pull};
 use bytes::Bytes;
 use futures::StreamExt;
 use service_kit::{StoreError, faults::gap, telemetry::chain};
-use shared_events::{Broker, JobCancel, RunId, streams, subjects};
+use shared_events::{
+    Broker, JobCancel, RunId,
+    consume::{self, Reader},
+    streams, subjects,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -16,9 +20,6 @@ use crate::{
     ledger::{CancelWanted, Cancels, Ledger},
     relay::Relay,
 };
-
-/// The most wishes of one batch.
-const BATCH: usize = 200;
 
 /// See the module.
 #[derive(Clone)]
@@ -33,71 +34,13 @@ pub struct Control {
     pub relay: Relay,
 }
 
-impl Control {
-    /// Reads until told to stop; makes the consumer anew whenever its stream ends or breaks.
-    pub async fn run(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                read = self.read() => if let Err(error) = read {
-                    debug!(error = chain(error.as_ref()), "no cancels yet");
-                }
-            }
-            self.broker.suspect_missing();
-            let jitter = Duration::from_millis(rand::random_range(100..600));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(jitter) => {}
-            }
-        }
-    }
+impl Reader for Control {
+    const STREAM: &'static str = streams::JOB_CONTROL;
+    const BATCH: usize = 200;
+    const AHEAD: usize = 200;
 
-    /// Stops handlers that another worker was told to stop, until told to stop itself.
-    pub async fn hear_stops(&self, stop: &CancellationToken) {
-        let mut told = match self.broker.nats().client().subscribe(subjects::STOP).await {
-            Ok(told) => told,
-            Err(error) => return warn!(%error, "does not hear other workers; cancels wait for renewals"),
-        };
-        loop {
-            let message = tokio::select! {
-                () = stop.cancelled() => return,
-                message = told.next() => message,
-            };
-            let Some(message) = message else { return };
-            match serde_json::from_slice::<Vec<RunId>>(&message.payload) {
-                Ok(runs) => runs.iter().for_each(|run| self.held.stop(run, Stop::Requested)),
-                Err(error) => debug!(%error, "another worker's broadcast is not readable"),
-            }
-        }
-    }
-
-    async fn read(&self) -> anyhow::Result<()> {
-        let definition = streams::control_consumer();
-        let consumer =
-            streams::consumer::<pull::Config>(self.broker.jetstream(), streams::JOB_CONTROL, definition)
-                .await?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH)
-            .expires(Duration::from_secs(30))
-            .heartbeat(Duration::from_secs(5))
-            .messages()
-            .await?;
-        let mut batches = messages.ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
-            let (mut messages, mut broken) = (Vec::with_capacity(batch.len()), None);
-            for message in batch {
-                match message {
-                    Ok(message) => messages.push(message),
-                    Err(error) => broken = Some(error),
-                }
-            }
-            self.take(messages).await;
-            if let Some(error) = broken {
-                anyhow::bail!(error);
-            }
-        }
-        Ok(())
+    async fn definition(&self) -> Result<pull::Config, async_nats::Error> {
+        Ok(streams::control_consumer())
     }
 
     /// Has a batch decided by the ledger, however long the database is away, then acks it.
@@ -130,6 +73,32 @@ impl Control {
         for message in &messages {
             if let Err(error) = message.ack().await {
                 debug!(%error, "ack not sent; the cancel comes again and changes nothing");
+            }
+        }
+    }
+}
+
+impl Control {
+    /// Reads until told to stop.
+    pub async fn run(&self, stop: &CancellationToken) {
+        consume::read(&self.broker, self, stop).await;
+    }
+
+    /// Stops handlers that another worker was told to stop, until told to stop itself.
+    pub async fn hear_stops(&self, stop: &CancellationToken) {
+        let mut told = match self.broker.nats().client().subscribe(subjects::STOP).await {
+            Ok(told) => told,
+            Err(error) => return warn!(%error, "does not hear other workers; cancels wait for renewals"),
+        };
+        loop {
+            let message = tokio::select! {
+                () = stop.cancelled() => return,
+                message = told.next() => message,
+            };
+            let Some(message) = message else { return };
+            match serde_json::from_slice::<Vec<RunId>>(&message.payload) {
+                Ok(runs) => runs.iter().for_each(|run| self.held.stop(run, Stop::Requested)),
+                Err(error) => debug!(%error, "another worker's broadcast is not readable"),
             }
         }
     }

@@ -18,13 +18,14 @@ use async_nats::jetstream::{
 };
 use futures::StreamExt;
 use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{Broker, JobCreated, Priority, Queue, Timestamp, streams};
+use shared_events::{Broker, JobCreated, Priority, Queue, RunId, Timestamp, streams};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
     attempt::Runner,
+    chronicle::Deed,
     ledger::{Announced, Claimed},
 };
 
@@ -212,6 +213,7 @@ impl Fetcher {
         }
         let run_id = announced.data.run_id();
         gap("job.fetch.fetched");
+        self.note_redelivery(&message, run_id);
         let announced = Announced { created: announced.data, trace: announced.traceparent };
         match self.runner.ledger.claim(announced).await {
             Ok(claimed) => {
@@ -224,6 +226,13 @@ impl Fetcher {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; announcement given back");
                 give_back(&message, Some(retry_after())).await;
             }
+        }
+    }
+
+    fn note_redelivery(&self, message: &Message, run: RunId) {
+        let chronicle = &self.runner.chronicle;
+        if chronicle.is_on() && message.info().is_ok_and(|info| info.delivered > 1) {
+            chronicle.note(Deed::Redelivered, run, 0);
         }
     }
 

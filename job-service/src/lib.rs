@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod chronicle;
 pub mod control;
 pub mod due;
 pub mod fetch;
@@ -34,6 +35,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     attempt::Runner,
+    chronicle::Chronicle,
     control::Control,
     fetch::Fetcher,
     held::{Held, Stop},
@@ -69,11 +71,14 @@ impl App {
         let broker = Broker::connect(&settings.nats, settings.streams, "job-service").await?;
         let (held, worker) = (Held::default(), WorkerId::generate());
         let settings = Arc::new(settings.worker);
-        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease);
+        let chronicle = Chronicle::open(settings.chronicle.as_deref(), &worker)
+            .context("could not write to WORKER_CHRONICLE_DIR")?;
+        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease, chronicle.clone());
         let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
         let health = health::serve(listener, ledger.clone(), broker.clone())?;
         let runner = Runner {
-            registry: Registry::new(settings.faults),
+            registry: Registry::new(settings.faults, &chronicle),
+            chronicle,
             ledger,
             held,
             relay,

@@ -3,8 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use job_service::{App, isolation, kinds::Registry, settings::Settings};
+use job_service::{
+    App,
+    chronicle::Chronicle,
+    isolation,
+    kinds::Registry,
+    settings::{Settings, WorkerSettings},
+};
 use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use shared_events::WorkerId;
 
 /// Runs Hasty's jobs.
 #[derive(Debug, Parser)]
@@ -39,7 +46,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve => serve(settings).await,
         Command::Healthcheck => probe::ready(settings.health_addr).await,
-        Command::Attempt => isolation::serve_one(&Registry::new(settings.worker.faults)).await,
+        Command::Attempt => attempt(&settings.worker).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,6 +55,11 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
+    let chronicle = Chronicle::open(settings.chronicle.as_deref(), &WorkerId::generate())?;
+    isolation::serve_one(&Registry::new(settings.faults, &chronicle)).await
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {

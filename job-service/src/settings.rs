@@ -1,6 +1,6 @@
 //! The job-service's settings, from environment variables.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use service_kit::{
@@ -51,6 +51,8 @@ pub struct WorkerSettings {
     pub retry_base: Duration,
     /// Whether the `fault` kind is served, for tests.
     pub faults: bool,
+    /// Where the worker keeps a log of effects and transitions, for tests; nowhere where absent.
+    pub chronicle: Option<PathBuf>,
 }
 
 impl WorkerSettings {
@@ -72,6 +74,7 @@ struct Raw {
     worker_concurrency: Option<String>,
     worker_queues: Option<String>,
     worker_faults: Option<String>,
+    worker_chronicle_dir: Option<String>,
     lease_s: Option<String>,
     shutdown_grace_s: Option<String>,
     due_scan_s: Option<String>,
@@ -141,6 +144,7 @@ impl Settings {
                 relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
                 retry_base: check.seconds("RETRY_BASE_S", raw.retry_base_s, 1.0, 0.001..=600.0),
                 faults: check.value("WORKER_FAULTS", raw.worker_faults, false),
+                chronicle: check.optional("WORKER_CHRONICLE_DIR", raw.worker_chronicle_dir),
             },
             log: check.value("LOG", raw.log, LogFilter::default()),
             log_format: check.value("LOG_FORMAT", raw.log_format, LogFormat::default()),

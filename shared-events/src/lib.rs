@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod connect;
+pub mod consume;
 pub mod envelope;
 pub mod events;
 pub mod ids;

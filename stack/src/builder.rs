@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 
 use crate::binaries::{Binaries, Profile};
 use crate::folder::Folder;
-use crate::nodes::{Mongo, Nats, Nginx, Role, succeeds};
+use crate::nodes::{Mongo, Nats, Nginx, Node, Role, succeeds};
 use crate::poll;
 use crate::ports::PortLease;
 use crate::process::Sink;
@@ -32,7 +32,11 @@ pub struct Builder {
     profile: Profile,
     supervise: bool,
     sink: Option<Sink>,
+    route: Option<Route>,
 }
+
+/// From a server's name and its URL to the URL by which the services reach it.
+type Route = std::sync::Arc<dyn Fn(&str, &str) -> String + Send + Sync>;
 
 /// Variables for all services, and for single replicas, which win.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +76,7 @@ impl Default for Builder {
             profile: Profile::default(),
             supervise: false,
             sink: None,
+            route: None,
         }
     }
 }
@@ -153,6 +158,13 @@ impl Builder {
         self
     }
 
+    /// Has the services reach a server by another URL than its own: `route` gets the name (`nats`, `api-mongo`,
+    /// `job-mongo`) and the URL of each, when it is up.
+    pub fn route(mut self, route: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
+        self.route = Some(std::sync::Arc::new(route));
+        self
+    }
+
     /// Starts everything, and returns when everything answers.
     pub async fn start(self) -> Result<Stack> {
         anyhow::ensure!(
@@ -184,12 +196,16 @@ impl Builder {
         };
         let ((), (nats, api_mongo, job_mongo, nginx)) = tokio::try_join!(build, servers)?;
 
+        let url = |node: &Node| match &self.route {
+            Some(route) => route(node.name(), node.url()),
+            None => node.url().to_owned(),
+        };
         let logs = folder.logs()?;
         let common = Replicas {
             profile: self.profile,
-            nats_url: nats.url().into(),
-            api_mongo_url: api_mongo.url().into(),
-            job_mongo_url: job_mongo.url().into(),
+            nats_url: url(&nats),
+            api_mongo_url: url(&api_mongo),
+            job_mongo_url: url(&job_mongo),
             env: self.env,
             work_dir,
             logs,

@@ -60,6 +60,15 @@ impl Folder {
         self.sub("logs")
     }
 
+    /// Makes a temporary folder one that stays, also when later stacks clean up behind dead ones.
+    pub(crate) fn keep(&mut self) -> &Path {
+        if let Some(temporary) = self.temporary.take() {
+            let kept = temporary.keep();
+            let _ = fs::remove_file(kept.join(LOCK));
+        }
+        &self.path
+    }
+
     /// Removes a temporary folder, and says so when it cannot.
     pub(crate) fn close(&mut self) -> Result<()> {
         let removed = self.temporary.take().map_or(Ok(()), TempDir::close);

@@ -18,7 +18,9 @@
 
 mod binaries;
 mod builder;
+pub mod chaos;
 mod folder;
+pub mod fsck;
 mod nodes;
 pub mod poll;
 mod ports;

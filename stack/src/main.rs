@@ -25,6 +25,10 @@ enum Command {
     Demo(demo::Options),
     /// Measures throughput, latency and CPU per job of a fresh, optimized stack over HTTP
     Bench(Box<bench::Options>),
+    /// Runs jobs while everything is killed, paused, cut off and set back, and checks that the promises held
+    Chaos(stack::chaos::Options),
+    /// Proves that every job of a running system has what will move it on, and that both databases agree
+    Fsck(stack::fsck::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
             Command::Up(options) => up::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Bench(options) => bench::run(*options).await,
+            Command::Chaos(options) => stack::chaos::command(options).await,
+            Command::Fsck(options) => stack::fsck::command(options).await,
         }
     });
     // A download that was interrupted is not waited for.

@@ -143,6 +143,11 @@ impl Stack {
         self.folder.path()
     }
 
+    /// Keeps the folder, also a temporary one, when the stack goes: there is something to look at in it.
+    pub fn keep_folder(&mut self) -> &Path {
+        self.folder.keep()
+    }
+
     /// The end of every part's log, for a failure's message.
     pub fn tails(&self, lines: usize) -> String {
         self.nodes().map(|node| format!("{}:\n{}", node.name(), node.log().tail(lines))).collect()

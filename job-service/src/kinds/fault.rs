@@ -1,8 +1,9 @@
 //! `fault`: misbehaves as its payload says, so that tests can show what the platform makes of it.
 //! Served only where `WORKER_FAULTS` is set.
 //!
-//! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1}`: what each attempt does after
-//! the pause; the last one stands for all later ones.
+//! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1, "linger_s": 0.1}`: what each
+//! attempt does after the pause; the last one stands for all later ones. `done` has an effect, which
+//! the chronicle keeps, lingers, and is done.
 
 use std::time::Duration;
 
@@ -12,14 +13,17 @@ use serde_json::json;
 use shared_events::JobError;
 
 use super::{Attempt, Handler, Verdict, done};
+use crate::chronicle::Chronicle;
 
-pub(super) struct Fault;
+pub(super) struct Fault(pub(super) Chronicle);
 
 #[derive(Debug, Deserialize)]
 struct Payload {
     attempts: Vec<Act>,
     #[serde(default)]
     pause_s: f64,
+    #[serde(default)]
+    linger_s: f64,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -40,17 +44,27 @@ impl Handler for Fault {
             Ok(payload) => payload,
             Err(error) => return Verdict::Fail(JobError::new("bad_payload", error.to_string())),
         };
-        tokio::time::sleep(Duration::from_secs_f64(payload.pause_s.clamp(0.0, 3600.0))).await;
+        pause(payload.pause_s).await;
         let index = usize::try_from(attempt.number - 1).unwrap_or(usize::MAX);
         let act = payload.attempts.get(index).or(payload.attempts.last()).copied().unwrap_or(Act::Done);
         let planned = || JobError::new("planned", format!("attempt {} was to go wrong", attempt.number));
         match act {
-            Act::Done => done(&json!({ "attempt": attempt.number })),
+            Act::Done => {
+                self.0.effect(attempt.run, attempt.number);
+                pause(payload.linger_s).await;
+                done(&json!({ "attempt": attempt.number }))
+            }
             Act::Retry => Verdict::Retry(planned()),
             Act::Fail => Verdict::Fail(planned()),
             Act::Panic => panic!("attempt {} was to panic", attempt.number),
             Act::Abort => std::process::abort(),
             Act::Hang => std::future::pending().await,
         }
+    }
+}
+
+async fn pause(seconds: f64) {
+    if seconds > 0.0 {
+        tokio::time::sleep(Duration::from_secs_f64(seconds.min(3600.0))).await;
     }
 }

@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use shared_events::{JobError, JsonText, Kind, RunId};
 use tokio_util::sync::CancellationToken;
 
+use crate::chronicle::Chronicle;
+
 /// Does the work of one kind.
 #[async_trait]
 pub trait Handler: Send + Sync {
@@ -54,13 +56,13 @@ pub struct Registry(Arc<HashMap<&'static str, Box<dyn Handler>>>);
 impl Registry {
     /// All kinds; `faults` adds the one that misbehaves on purpose.
     #[must_use]
-    pub fn new(faults: bool) -> Self {
+    pub fn new(faults: bool, chronicle: &Chronicle) -> Self {
         let mut kinds: HashMap<&'static str, Box<dyn Handler>> = HashMap::new();
         kinds.insert("noop", Box::new(noop::Noop));
         kinds.insert("shuffle", Box::new(shuffle::Shuffle));
         kinds.insert("sleep", Box::new(sleep::Sleep));
         if faults {
-            kinds.insert("fault", Box::new(fault::Fault));
+            kinds.insert("fault", Box::new(fault::Fault(chronicle.clone())));
         }
         Self(Arc::new(kinds))
     }

@@ -12,6 +12,7 @@ use super::{
     super::{Duty, Run},
     Core, RUNS,
 };
+use crate::chronicle::Deed;
 
 /// How often a run may change between reading and writing before the cancel is put off.
 const ROUNDS: usize = 5;
@@ -50,7 +51,7 @@ impl Core {
         let mut cancels =
             self.cancel_known(known.iter().map(|index| tombstones[*index].id).collect()).await?;
         let fresh = tombstones.into_iter().enumerate().filter(|(index, _)| !known.contains(index));
-        cancels.ended.extend(fresh.map(|(_, run)| run));
+        cancels.ended.extend(fresh.map(|(_, run)| run).inspect(|run| self.chronicle.note_claim(run)));
         Ok(cancels)
     }
 
@@ -67,7 +68,10 @@ impl Core {
             let (mut changes, mut again) = (Vec::new(), Vec::new());
             for run in self.find(doc! { "_id": { "$in": texts } }, 0).await? {
                 match run.status {
-                    Status::Running if is_held(&run, now) => cancels.stop.push(run.id),
+                    Status::Running if is_held(&run, now) => {
+                        self.chronicle.note(Deed::Flagged, run.id, run.attempt);
+                        cancels.stop.push(run.id);
+                    }
                     Status::Running | Status::Queued => {
                         again.push(run.id);
                         let next = Run { cancel_requested: Some(true), ..run.clone() }.given_up(now);

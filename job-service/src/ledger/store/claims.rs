@@ -17,7 +17,7 @@ use super::{
     super::{Duty, Found, Run, examine},
     Core, RUNS,
 };
-use crate::held::Stop;
+use crate::{chronicle::Deed, held::Stop};
 
 /// An announcement, as it came.
 #[derive(Debug)]
@@ -82,6 +82,7 @@ impl Core {
                         Err(error) => Err(error.clone()),
                     };
                 }
+                self.chronicle.note_claim(&run);
                 Ok(of_status(run))
             })
             .collect()
@@ -130,7 +131,10 @@ impl Core {
                     let next = run.given_up(now);
                     changes.push((run, next));
                 }
-                Found::Resume => done.push(Claimed::Mine(Box::new(run))),
+                Found::Resume => {
+                    self.chronicle.note(Deed::Resumed, run.id, run.attempt);
+                    done.push(Claimed::Mine(Box::new(run)));
+                }
                 Found::Republish => {
                     tell_again.push(run.id.to_string());
                     done.push(Claimed::Ended(Box::new(Run { duty: Some(Duty::Announce), ..run })));
@@ -167,6 +171,7 @@ impl Core {
         let all = changes.len() as u64;
         let next: Vec<Run> = changes.into_iter().map(|(_, next)| next).collect();
         if self.mongo.update(RUNS, statements, Durability::Journaled).await? == all {
+            next.iter().for_each(|run| self.chronicle.note_claim(run));
             return Ok(next);
         }
         let seen = self.glance(next.iter().map(|run| run.id)).await?;
@@ -175,7 +180,9 @@ impl Core {
                 (seen.attempt, seen.status, &seen.worker) == (run.attempt, run.status, &run.worker)
             })
         };
-        Ok(next.into_iter().filter(in_place).collect())
+        let next: Vec<Run> = next.into_iter().filter(in_place).collect();
+        next.iter().for_each(|run| self.chronicle.note_claim(run));
+        Ok(next)
     }
 }
 

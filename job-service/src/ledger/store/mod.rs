@@ -21,7 +21,7 @@ use shared_events::{Queue, RunId, Status, WorkerId};
 
 use self::endings::Told;
 use super::Run;
-use crate::held::Held;
+use crate::{chronicle::Chronicle, held::Held};
 
 const RUNS: &str = "runs";
 
@@ -39,14 +39,15 @@ struct Core {
     worker: WorkerId,
     held: Held,
     lease: Duration,
+    chronicle: Chronicle,
 }
 
 impl Ledger {
     /// Prepares the ledger of `worker`; `held` are the runs that it is running.
     #[must_use]
-    pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration) -> Self {
+    pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration, chronicle: Chronicle) -> Self {
         let mongo = mongo.slow_after(lease / 6);
-        let core = Arc::new(Core { mongo, worker, held, lease });
+        let core = Arc::new(Core { mongo, worker, held, lease, chronicle });
         let limits = GroupLimits::default();
         let claims = {
             let core = Arc::clone(&core);

@@ -1,0 +1,155 @@
+//! Invariant 5: nothing is left to do, and every end has its reason.
+
+use shared_events::{AttemptOutcome, AttemptSummary, CancelReason, Status};
+
+use super::{Case, Violation};
+use crate::chaos::mix::{Act, Script};
+use crate::chaos::plan::{Fault, Line, Target};
+use crate::chaos::record::{Done, Record};
+use crate::fsck::RunDoc;
+
+/// A fault is felt for a while: processes start again, connections are made anew.
+const FELT_MS: i64 = 3000;
+
+/// What is left over as a whole.
+pub(super) fn check_all(record: &Record) -> Vec<Violation> {
+    let left = record.left.iter().filter(|(_, left)| *left > 0);
+    let left = left.map(|(name, left)| format!("{left} messages are left in {name}"));
+    let broken = record.fsck.broken.iter().map(|(id, wrong)| format!("fsck: {id}: {wrong}"));
+    let all = left.chain(broken).chain(record.unquiet.clone());
+    all.map(|what| Violation { invariant: 5, job: None, what }).collect()
+}
+
+/// What is left over of a job, and why it ended as it did.
+pub(super) fn check_job(case: &Case<'_>, record: &Record) -> Vec<Violation> {
+    let mut wrong = Vec::new();
+    for job in case.job_runs().filter(|job| job.duty.is_some() || job.due.is_some()) {
+        wrong.push(case.wrong(5, format!("run {} still has the duty {:?}", job.run, job.duty)));
+    }
+    for run in &case.group.runs {
+        if run.duty.is_some() || run.due.is_some() {
+            wrong.push(
+                case.wrong(5, format!("run {} still has the duty {:?} in the ledger", run.id.run, run.duty)),
+            );
+        }
+        let Some(client) = case.client else { continue };
+        let asked = client.cancels.contains(&run.id.run);
+        if let Some(what) = unjustified(run, &client.script, asked, record) {
+            wrong.push(case.wrong(5, format!("run {}: {what}", run.id.run)));
+        }
+    }
+    wrong
+}
+
+fn unjustified(run: &RunDoc, script: &Script, cancel_asked: bool, record: &Record) -> Option<String> {
+    let act = script.act(run.attempt);
+    let code = run.error.as_ref().map_or("", |error| error.code.as_str());
+    match run.status {
+        Status::Finished if act == Act::Done => None,
+        Status::Finished => Some(format!("is finished by attempt {}, which was to {act:?}", run.attempt)),
+        Status::Failed => failed(run, act, code, record),
+        Status::Cancelled if run.reason == Some(CancelReason::Timeout) => {
+            let takes = script.pause_s + script.linger_s;
+            let slow = act == Act::Hang || takes >= f64::from(script.timeout_s);
+            (!slow).then(|| format!("attempt {} was to take {takes} s and is over its time", run.attempt))
+        }
+        Status::Cancelled => (!cancel_asked).then(|| "is cancelled, and nobody asked for that".into()),
+        Status::Queued | Status::Running => Some(format!("is {}", run.status)),
+    }
+}
+
+fn failed(run: &RunDoc, act: Act, code: &str, record: &Record) -> Option<String> {
+    let used_up = run.charged >= run.max_attempts;
+    let planned = match act {
+        Act::Fail => code == "planned",
+        Act::Retry => code == "planned" && used_up,
+        Act::Panic => (code == "panic" || code == "crashed") && used_up,
+        Act::Abort => code == "crashed" && used_up,
+        Act::Done | Act::Hang => false,
+    };
+    if planned {
+        return None;
+    }
+    if code != "lease_lost" || !used_up {
+        let (attempt, charged, most) = (run.attempt, run.charged, run.max_attempts);
+        return Some(format!(
+            "failed with {code} after attempt {attempt}, which was to {act:?}; charged {charged} of {most}"
+        ));
+    }
+    let mut lost = run.attempts.iter().filter(|attempt| attempt.outcome == AttemptOutcome::Lost);
+    lost.find(|attempt| !is_explained(attempt, record)).map(|attempt| {
+        format!("failed as attempt {} lost its lease, and no fault explains that", attempt.attempt)
+    })
+}
+
+/// Whether something was done to the worker, or to its way to the ledger, while the attempt was under way.
+pub(in crate::chaos) fn is_explained(attempt: &AttemptSummary, record: &Record) -> bool {
+    let lease = i64::try_from(record.lease.as_millis()).unwrap_or(0);
+    let (from, to) = (attempt.started_at.millis() - FELT_MS - lease, attempt.ended_at.millis());
+    let pid = attempt.worker.as_str().rsplit('-').nth(1).and_then(|pid| pid.parse::<u32>().ok());
+    let hits = |done: &Done| match done.fault {
+        Fault::Kill(Target::JobMongo, _) | Fault::Pause(Target::JobMongo, _) => true,
+        Fault::Kill(Target::Worker(_), _) | Fault::Pause(Target::Worker(_), _) => done.pid == pid,
+        Fault::Cut(line) | Fault::CutBeforeReply(line, _) => line == Line::JobMongo,
+        Fault::Stall(line, _) | Fault::Deaden(line, _) => line == Line::JobMongo,
+        _ => false,
+    };
+    record.done.iter().any(|done| done.from <= to && done.to >= from && hits(done))
+        || record.deaths.iter().any(|death| Some(death.pid) == pid && (from..=to).contains(&death.at))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_events::{JobError, Status};
+
+    use super::super::{check, specimen::Specimen};
+    use crate::chaos::mix::Act;
+
+    #[test]
+    fn a_mark_or_a_message_that_is_left_is_found() {
+        let mut record = Specimen::finished().record();
+        Specimen::run(&mut record).duty = Some("announce".into());
+        Specimen::fails(&record, 5, "still has the duty");
+        let mut record = Specimen::finished().record();
+        record.left = vec![("JOBS".into(), 1)];
+        Specimen::fails(&record, 5, "left in JOBS");
+    }
+
+    #[test]
+    fn a_failure_that_nobody_planned_is_found() {
+        let mut record = Specimen::failed().record();
+        assert_eq!(check(&record), []);
+        record.clients[0].script.acts = vec![Act::Done];
+        Specimen::fails(&record, 5, "was to Done");
+    }
+
+    #[test]
+    fn a_cancel_that_nobody_asked_for_is_found() {
+        let mut record = Specimen::cancelled_unclaimed().record();
+        record.clients[0].cancels.clear();
+        Specimen::fails(&record, 5, "nobody asked");
+    }
+
+    #[test]
+    fn attempts_that_faults_used_up_are_justified_by_those_faults_alone() {
+        let mut record = Specimen::lost_for_good().record();
+        assert_eq!(check(&record), []);
+        record.done.clear();
+        Specimen::fails(&record, 5, "no fault explains");
+    }
+
+    #[test]
+    fn a_wrong_error_is_found() {
+        let mut record = Specimen::failed().record();
+        Specimen::run(&mut record).error = Some(JobError::new("strange", ""));
+        Specimen::fails(&record, 5, "failed with strange");
+    }
+
+    #[test]
+    fn a_finish_that_was_to_fail_is_found() {
+        let mut record = Specimen::finished().record();
+        record.clients[0].script.acts = vec![Act::Fail];
+        Specimen::run(&mut record).status = Status::Finished;
+        Specimen::fails(&record, 5, "was to Fail");
+    }
+}

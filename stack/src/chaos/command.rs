@@ -1,0 +1,79 @@
+//! `cargo stack chaos`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::plan::Plan;
+use super::{Settings, run};
+use crate::binaries::Profile;
+
+/// What `chaos` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// How many jobs; the faults grow with them
+    #[arg(long, default_value_t = 1000)]
+    jobs: usize,
+    /// What is done, and with which jobs, is a function of it; at random otherwise
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As many jobs as take about so long, instead of --jobs
+    #[arg(long, conflicts_with = "jobs")]
+    minutes: Option<u64>,
+    /// Replicas of the job-service
+    #[arg(long, default_value_t = 3)]
+    workers: usize,
+    /// Replicas of the api-service
+    #[arg(long, default_value_t = 2)]
+    api: usize,
+    /// Nothing goes wrong; then nothing may happen twice
+    #[arg(long)]
+    no_faults: bool,
+    /// Builds the services with optimizations
+    #[arg(long)]
+    release: bool,
+    /// Shows what would be done, and does nothing
+    #[arg(long)]
+    plan: bool,
+}
+
+/// Exit code 0: all invariants hold; 1: not.
+///
+/// # Errors
+/// Where the run could not be carried out.
+pub async fn command(options: Options) -> Result<ExitCode> {
+    let length = options.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+    let settings = Settings {
+        seed: options.seed.unwrap_or_else(|| rand::random_range(1..100_000)),
+        jobs: length.map_or(options.jobs, Plan::jobs_in),
+        apis: options.api.max(1),
+        workers: options.workers.max(1),
+        faults: !options.no_faults,
+        profile: if options.release { Profile::Release } else { Profile::Dev },
+    };
+    if options.plan {
+        print!("seed {}\n{}", settings.seed, settings.plan());
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("seed {}", settings.seed);
+    let outcome = run(settings, |word| {
+        // A closed pipe is no reason to stop.
+        let _ = writeln!(std::io::stdout(), "{word}");
+    })
+    .await?;
+    println!("\n{}", outcome.summary);
+    match outcome.folder {
+        None => println!("seed {}: all invariants hold", settings.seed),
+        Some(folder) => {
+            let count = outcome.violations.len();
+            println!(
+                "seed {}: {count} VIOLATIONS; databases, logs and chronicles are in {}",
+                settings.seed,
+                folder.display()
+            );
+        }
+    }
+    Ok(if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,221 @@
+//! Carries out a plan, and starts again what died on its own (a job that aborts its worker).
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use shared_events::Timestamp;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::plan::{Fault, Line, Plan, Target};
+use super::proxy::Proxy;
+use super::record::{Death, Done};
+use super::store;
+use crate::Stack;
+use crate::nodes::Node;
+
+/// How long a worker that died on its own stays away.
+const DOWN: Duration = Duration::from_millis(300);
+
+/// A stack, the proxies in it, and what was done to it so far.
+pub(super) struct Victim {
+    pub(super) stack: Stack,
+    /// None where nothing is to go wrong.
+    pub(super) proxies: Option<Proxies>,
+    /// Whoever kills, pauses or starts a part holds its lock, so that no two faults hit one at once.
+    locks: Vec<(Target, Mutex<()>)>,
+    done: StdMutex<Vec<Done>>,
+    deaths: StdMutex<Vec<Death>>,
+}
+
+/// One for each server.
+#[derive(Debug)]
+pub(super) struct Proxies {
+    pub(super) nats: Proxy,
+    pub(super) api_mongo: Proxy,
+    pub(super) job_mongo: Proxy,
+}
+
+impl Proxies {
+    fn of(&self, line: Line) -> &Proxy {
+        match line {
+            Line::Nats => &self.nats,
+            Line::ApiMongo => &self.api_mongo,
+            Line::JobMongo => &self.job_mongo,
+        }
+    }
+
+    /// How many replies were cut off.
+    pub(super) fn replies_cut(&self) -> usize {
+        [&self.nats, &self.api_mongo, &self.job_mongo].map(Proxy::replies_cut).iter().sum()
+    }
+}
+
+impl Victim {
+    pub(super) fn new(stack: Stack, proxies: Option<Proxies>) -> Self {
+        let apis = (0..stack.apis().len()).map(Target::Api);
+        let workers = (0..stack.workers().len()).map(Target::Worker);
+        let servers = [Target::Nats, Target::ApiMongo, Target::JobMongo];
+        let locks = apis.chain(workers).chain(servers).map(|target| (target, Mutex::default())).collect();
+        Self { stack, proxies, locks, done: StdMutex::default(), deaths: StdMutex::default() }
+    }
+
+    pub(super) fn done(&self) -> Vec<Done> {
+        locked(&self.done).clone()
+    }
+
+    pub(super) fn deaths(&self) -> Vec<Death> {
+        locked(&self.deaths).clone()
+    }
+
+    /// Carries out the plan; faults of different parts overlap. Returns when everything is up and open again.
+    pub(super) async fn suffer(self: &Arc<Self>, plan: &Plan) -> Result<()> {
+        let begun = Instant::now();
+        let mut under_way = JoinSet::new();
+        for timed in plan.faults.iter().copied() {
+            sleep_until(begun + timed.at).await;
+            let victim = self.clone();
+            under_way.spawn(async move { victim.carry_out(timed.fault).await });
+        }
+        while let Some(done) = under_way.join_next().await {
+            done??;
+        }
+        if let Some(proxies) = &self.proxies {
+            [Line::Nats, Line::ApiMongo, Line::JobMongo].iter().for_each(|line| proxies.of(*line).heal());
+        }
+        for (target, lock) in &self.locks {
+            let _held = lock.lock().await;
+            self.node(*target).launch()?;
+        }
+        for node in self.stack.nodes() {
+            node.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts workers again that die on their own, for ever.
+    pub(super) async fn nurse(self: &Arc<Self>) {
+        let watches = self.stack.workers().iter().enumerate().map(|(index, worker)| async move {
+            loop {
+                let pid = worker.pid();
+                let Ok(_) = worker.wait().await else { return };
+                if let Some(pid) = pid {
+                    locked(&self.deaths).push(Death { at: Timestamp::now().millis(), pid });
+                }
+                sleep(DOWN).await;
+                let _held = self.lock(Target::Worker(index)).lock().await;
+                if worker.launch().is_err() {
+                    return;
+                }
+            }
+        });
+        futures::future::join_all(watches).await;
+    }
+
+    async fn carry_out(&self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Kill(target, down) => {
+                let _held = self.lock(target).lock().await;
+                let node = self.node(target);
+                let (from, pid) = (Timestamp::now(), node.pid());
+                // One that is down already died of a job, and is about to be started by the nurse.
+                if pid.is_some() {
+                    node.kill().await?;
+                    sleep(down).await;
+                    node.launch()?;
+                }
+                self.note(from, fault, pid);
+            }
+            Fault::Pause(target, pause) => {
+                let _held = self.lock(target).lock().await;
+                let node = self.node(target);
+                let (from, pid) = (Timestamp::now(), node.pid());
+                node.pause();
+                sleep(pause).await;
+                node.resume();
+                self.note(from, fault, pid);
+            }
+            Fault::Cut(line) => {
+                self.proxy(line).cut();
+                self.note(Timestamp::now(), fault, None);
+            }
+            Fault::CutBeforeReply(line, times) => {
+                self.proxy(line).cut_before_reply(times);
+                self.note(Timestamp::now(), fault, None);
+            }
+            Fault::Stall(line, pause) => {
+                let from = Timestamp::now();
+                self.proxy(line).stall(true);
+                sleep(pause).await;
+                self.proxy(line).stall(false);
+                self.note(from, fault, None);
+            }
+            Fault::Deaden(line, pause) => {
+                let from = Timestamp::now();
+                self.proxy(line).deaden();
+                sleep(pause).await;
+                self.proxy(line).heal();
+                self.note(from, fault, None);
+            }
+            Fault::Copy => {
+                let _held = self.lock(Target::Nats).lock().await;
+                let (nats, from) = (self.stack.nats(), Timestamp::now());
+                // As a snapshot of the file system would be.
+                nats.pause();
+                let copied = store::copy(&self.store(), &self.copy());
+                nats.resume();
+                copied.context("could not copy the store of NATS")?;
+                self.note(from, fault, None);
+            }
+            Fault::SetBack(down) => {
+                let _held = self.lock(Target::Nats).lock().await;
+                let (nats, from) = (self.stack.nats(), Timestamp::now());
+                nats.kill().await?;
+                store::copy(&self.copy(), &self.store()).context("could not set NATS back")?;
+                sleep(down).await;
+                nats.launch()?;
+                self.note(from, fault, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, from: Timestamp, fault: Fault, pid: Option<u32>) {
+        let to = Timestamp::now().millis();
+        locked(&self.done).push(Done { from: from.millis(), to, fault, pid });
+    }
+
+    fn proxy(&self, line: Line) -> &Proxy {
+        self.proxies.as_ref().expect("whoever plans faults has proxies").of(line)
+    }
+
+    fn node(&self, target: Target) -> &Node {
+        match target {
+            Target::Api(index) => self.stack.api(index),
+            Target::Worker(index) => self.stack.worker(index),
+            Target::Nats => self.stack.nats(),
+            Target::ApiMongo => self.stack.api_mongo(),
+            Target::JobMongo => self.stack.job_mongo(),
+        }
+    }
+
+    fn lock(&self, target: Target) -> &Mutex<()> {
+        let lock = self.locks.iter().find(|(of, _)| *of == target);
+        &lock.expect("every part has a lock").1
+    }
+
+    fn store(&self) -> PathBuf {
+        self.stack.folder().join("nats").join("jetstream")
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.stack.folder().join("nats-copy")
+    }
+}
+
+fn locked<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,236 @@
+//! Runs jobs while everything is killed, paused, cut off and set back, by a plan that is a function of a seed; then
+//! waits for quiet and checks that the promises were kept.
+//!
+//! Read [`plan`] (what is done), [`mix`] (the jobs), `faults.rs` and `proxy.rs` (how it is done), `client.rs` (what
+//! is asked and answered), `collect.rs` (what is read afterwards) and [`check`] (what has to hold).
+
+pub mod check;
+mod client;
+mod collect;
+mod command;
+mod faults;
+pub mod mix;
+pub mod plan;
+mod proxy;
+mod record;
+mod store;
+mod summary;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::binaries::Profile;
+use crate::{Stack, poll};
+use check::Violation;
+use client::Api;
+pub use command::{Options, command};
+use faults::{Proxies, Victim};
+use mix::{Act, Script};
+use plan::{Plan, Size};
+use proxy::Proxy;
+use record::Record;
+
+/// How long clients go on after the last fault.
+const CLIENTS_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the system may take to become quiet after that.
+const QUIET_PATIENCE: Duration = Duration::from_secs(180);
+
+/// What a run is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What is done, and with which jobs, is a function of it.
+    pub seed: u64,
+    /// How many jobs.
+    pub jobs: usize,
+    /// Replicas of the api-service.
+    pub apis: usize,
+    /// Replicas of the job-service.
+    pub workers: usize,
+    /// Whether anything goes wrong at all.
+    pub faults: bool,
+    /// How the services are built.
+    pub profile: Profile,
+}
+
+impl Settings {
+    fn lease(&self) -> Duration {
+        Duration::from_secs(if self.faults { 3 } else { 10 })
+    }
+
+    fn size(&self) -> Size {
+        Size { jobs: self.jobs, apis: self.apis, workers: self.workers, lease: self.lease() }
+    }
+
+    /// What is done to the stack.
+    pub fn plan(&self) -> Plan {
+        if self.faults { Plan::new(self.seed, self.size()) } else { Plan::calm(self.size()) }
+    }
+
+    fn scripts(&self) -> Vec<Script> {
+        let mut scripts = mix::scripts(self.seed, self.jobs);
+        if !self.faults {
+            // A worker that dies is a fault.
+            scripts.iter_mut().filter(|script| script.acts[0] == Act::Abort).for_each(|script| {
+                script.acts = vec![Act::Fail];
+            });
+        }
+        scripts
+    }
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was done and seen, for a person.
+    pub summary: String,
+    /// The invariants that do not hold, and where.
+    pub violations: Vec<Violation>,
+    /// What was kept to look at, where something is wrong.
+    pub folder: Option<PathBuf>,
+}
+
+/// Runs it. `tell` hears how far it is.
+///
+/// # Errors
+/// Where it could not be run to its end: nothing is known then.
+pub async fn run(settings: Settings, tell: impl Fn(&str)) -> Result<Outcome> {
+    let plan = settings.plan();
+    let victim = Arc::new(start(settings).await?);
+    tell(&format!(
+        "{} jobs and {} faults in about {:.0} s, in {}",
+        settings.jobs,
+        plan.faults.len(),
+        plan.length.as_secs_f64(),
+        victim.stack.folder().display()
+    ));
+    let (set_deadline, deadline) = watch::channel(None);
+    let api = Api::new(victim.stack.url(), deadline)?;
+    let nurse = tokio::spawn({
+        let victim = victim.clone();
+        async move { victim.nurse().await }
+    });
+    let faults = tokio::spawn({
+        let (victim, plan) = (victim.clone(), plan.clone());
+        async move {
+            let suffered = victim.suffer(&plan).await;
+            set_deadline.send_replace(Some(Instant::now() + CLIENTS_PATIENCE));
+            suffered
+        }
+    });
+    let clients = play(&api, settings.scripts(), plan.length, &tell).await;
+    let suffered = faults.await?;
+    let place = crate::fsck::Where::of(&victim.stack);
+    tell("the last client is done; waiting for quiet");
+    let quiet = poll::until("quiet", QUIET_PATIENCE, || collect::quiet(&place)).await;
+    let record = Record {
+        clients,
+        lease: settings.lease(),
+        calm: !settings.faults,
+        unquiet: quiet.err().map(|error| error.to_string()),
+        ..collect::collect(&victim, &place).await?
+    };
+    nurse.abort();
+    let _ = nurse.await;
+    suffered.context("the faults could not be carried out")?;
+
+    let violations = check::check(&record);
+    let summary = summary::write(
+        settings,
+        &plan,
+        &record,
+        victim.proxies.as_ref().map_or(0, Proxies::replies_cut),
+        &violations,
+    );
+    drop(api);
+    let victim = Arc::into_inner(victim).context("somebody still holds the stack")?;
+    let folder = finish(victim.stack, violations.is_empty(), &summary).await?;
+    Ok(Outcome { summary, violations, folder })
+}
+
+async fn start(settings: Settings) -> Result<Victim> {
+    let proxies: Arc<Mutex<Vec<Proxy>>> = Arc::default();
+    let route = {
+        let proxies = proxies.clone();
+        move |name: &str, url: &str| proxy(&proxies, name, url)
+    };
+    let mut stack = Stack::builder().api(settings.apis).workers(settings.workers).profile(settings.profile);
+    stack = stack.env("LEASE_S", settings.lease().as_secs()).env("WORKER_FAULTS", true);
+    stack = stack.env("WORKER_CHRONICLE_DIR", collect::CHRONICLES).env("RETRY_BASE_S", 0.2);
+    if settings.faults {
+        stack = stack.env("RELAY_AFTER_S", 1.5).env("RELAY_SCAN_S", 0.5).env("DUE_SCAN_S", 0.5);
+        stack =
+            stack.env("RECONCILE_S", 1).env("SILENT_AFTER_S", 5).env("LOG", "info,job=debug").route(route);
+        let stack = stack.start().await?;
+        let mut proxies = std::mem::take(&mut *proxies.lock().expect("nobody panics with it"));
+        let mut next = || proxies.pop().context("a server without a proxy");
+        let (job_mongo, api_mongo, nats) = (next()?, next()?, next()?);
+        return Ok(Victim::new(stack, Some(Proxies { nats, api_mongo, job_mongo })));
+    }
+    Ok(Victim::new(stack.start().await?, None))
+}
+
+/// Puts a proxy in front of a server; the URL by which it is reached.
+fn proxy(proxies: &Mutex<Vec<Proxy>>, name: &str, url: &str) -> String {
+    let host = url.split("//").nth(1).unwrap_or_default().trim_end_matches('/');
+    let (scheme, markers, more): (_, &'static [&'static str], _) = match name {
+        "nats" => ("nats", &["PUB job:"], ""),
+        _ => ("mongodb", &["insert\0", "update\0"], "/?directConnection=true"),
+    };
+    let proxy = Proxy::start(host, markers).expect("a port of loopback can be listened on");
+    let address = proxy.address();
+    proxies.lock().expect("nobody panics with it").push(proxy);
+    format!("{scheme}://{address}{more}")
+}
+
+/// Starts the clients one after the other over the plan's length, and waits for all of them.
+async fn play(
+    api: &Api,
+    scripts: Vec<Script>,
+    length: Duration,
+    tell: &impl Fn(&str),
+) -> Vec<record::Client> {
+    let (begun, jobs) = (Instant::now(), scripts.len());
+    let mut playing = FuturesUnordered::new();
+    let mut clients = Vec::with_capacity(jobs);
+    let mut next_word = begun + Duration::from_secs(10);
+    for (index, script) in scripts.into_iter().enumerate() {
+        let at = begun + length.mul_f64(index as f64 / jobs as f64);
+        playing.push(tokio::spawn({
+            let api = api.clone();
+            async move {
+                tokio::time::sleep_until(at).await;
+                api.play(script).await
+            }
+        }));
+    }
+    while let Some(client) = playing.next().await {
+        clients.extend(client);
+        if Instant::now() >= next_word {
+            next_word += Duration::from_secs(10);
+            tell(&format!(
+                "{:>5.0} s: {} of {jobs} clients are done",
+                begun.elapsed().as_secs_f64(),
+                clients.len()
+            ));
+        }
+    }
+    clients
+}
+
+async fn finish(mut stack: Stack, is_fine: bool, summary: &str) -> Result<Option<PathBuf>> {
+    if is_fine {
+        stack.stop().await?;
+        return Ok(None);
+    }
+    let folder = stack.keep_folder().to_owned();
+    std::fs::write(folder.join("summary.txt"), summary)?;
+    stack.stop().await?;
+    Ok(Some(folder))
+}

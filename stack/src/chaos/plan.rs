@@ -1,0 +1,246 @@
+//! What is done to a stack and when: a pure function of the seed, which can be printed.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+/// The pause between two faults, on average.
+const PACE: Duration = Duration::from_millis(1500);
+
+/// What the plan is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// How many jobs are created meanwhile.
+    pub jobs: usize,
+    /// Replicas of the api-service.
+    pub apis: usize,
+    /// Replicas of the job-service.
+    pub workers: usize,
+    /// The workers' lease.
+    pub lease: Duration,
+}
+
+/// A process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A replica of the api-service, counted from 0.
+    Api(usize),
+    /// A replica of the job-service, counted from 0.
+    Worker(usize),
+    /// nats-server.
+    Nats,
+    /// The api-service's mongod.
+    ApiMongo,
+    /// The job-service's mongod.
+    JobMongo,
+}
+
+/// The way from the services to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    /// To nats-server.
+    Nats,
+    /// To the api-service's mongod.
+    ApiMongo,
+    /// To the job-service's mongod.
+    JobMongo,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL, and a new start after a while.
+    Kill(Target, Duration),
+    /// SIGSTOP, and SIGCONT after a while.
+    Pause(Target, Duration),
+    /// All connections are closed.
+    Cut(Line),
+    /// So many times: a write is forwarded, and the connection closed before its reply.
+    CutBeforeReply(Line, usize),
+    /// Nothing is forwarded for a while.
+    Stall(Line, Duration),
+    /// The connections there are go dead without being closed, for a while; new ones work.
+    Deaden(Line, Duration),
+    /// A copy of the NATS store is taken.
+    Copy,
+    /// NATS is killed and started again with its latest copy.
+    SetBack(Duration),
+}
+
+/// A fault and its time, counted from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed {
+    /// When it begins.
+    pub at: Duration,
+    /// What.
+    pub fault: Fault,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of their times.
+    pub faults: Vec<Timed>,
+    /// How long jobs are created.
+    pub length: Duration,
+}
+
+impl Plan {
+    /// The plan of this seed: a kill for each 50 jobs, a pause past the lease, and a cut or stall, for each 200,
+    /// a set-back for each 2,000.
+    pub fn new(seed: u64, size: Size) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let rng = &mut rng;
+        let mut faults = Vec::new();
+        faults.extend((0..(size.jobs / 50).max(12)).map(|_| Fault::Kill(any_target(rng, size), down(rng))));
+        for _ in 0..(size.jobs / 200).max(3) {
+            let past = size.lease.mul_f64(rng.random_range(1.1..2.0));
+            faults.push(Fault::Pause(Target::Worker(rng.random_range(0..size.workers)), past));
+        }
+        faults.extend(
+            (0..size.jobs / 1000).map(|_| Fault::Pause(any_target(rng, size), millis(rng, 500..6000))),
+        );
+        faults.extend((0..(size.jobs / 200).max(4)).map(|_| cut(rng)));
+        faults.shuffle(rng);
+        for _ in 0..(size.jobs / 2000).max(1) {
+            let at = rng.random_range(0..faults.len());
+            faults.insert(at, Fault::Copy);
+            let later = (at + rng.random_range(2..12)).min(faults.len());
+            faults.insert(later, Fault::SetBack(down(rng)));
+        }
+        let mut at = PACE;
+        let timed = faults.into_iter().map(|fault| {
+            at += PACE.mul_f64(rng.random_range(0.2..1.8));
+            Timed { at, fault }
+        });
+        let faults = timed.collect();
+        Self { faults, length: at + PACE }
+    }
+
+    /// No faults, for as long as a plan with them would take.
+    pub fn calm(size: Size) -> Self {
+        Self { faults: Vec::new(), length: Plan::new(0, size).length }
+    }
+
+    /// How many jobs take about this long.
+    pub fn jobs_in(length: Duration) -> usize {
+        let size = |jobs| Size { jobs, apis: 1, workers: 1, lease: Duration::from_secs(3) };
+        let each = Self::new(0, size(10_000)).length / 10_000;
+        (length.as_secs_f64() / each.as_secs_f64()).ceil() as usize
+    }
+}
+
+fn any_target(rng: &mut StdRng, size: Size) -> Target {
+    match rng.random_range(0..100) {
+        0..40 => Target::Worker(rng.random_range(0..size.workers)),
+        40..65 => Target::Api(rng.random_range(0..size.apis)),
+        65..80 => Target::Nats,
+        80..90 => Target::ApiMongo,
+        _ => Target::JobMongo,
+    }
+}
+
+fn cut(rng: &mut StdRng) -> Fault {
+    let line = [Line::Nats, Line::ApiMongo, Line::JobMongo][rng.random_range(0..3)];
+    match rng.random_range(0..100) {
+        0..25 => Fault::Cut(line),
+        25..60 => Fault::CutBeforeReply(line, rng.random_range(1..6)),
+        60..85 => Fault::Stall(line, millis(rng, 500..8000)),
+        _ => Fault::Deaden(line, millis(rng, 2000..8000)),
+    }
+}
+
+fn down(rng: &mut StdRng) -> Duration {
+    let long = rng.random_bool(0.2);
+    millis(rng, if long { 1500..5000 } else { 0..1000 })
+}
+
+fn millis(rng: &mut StdRng, range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(rng.random_range(range))
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(index) => write!(f, "api-{}", index + 1),
+            Self::Worker(index) => write!(f, "worker-{}", index + 1),
+            Self::Nats => f.write_str("nats"),
+            Self::ApiMongo => f.write_str("api-mongo"),
+            Self::JobMongo => f.write_str("job-mongo"),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nats => "nats",
+            Self::ApiMongo => "api-mongo",
+            Self::JobMongo => "job-mongo",
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(target, down) => write!(f, "kill {target}, back after {} ms", down.as_millis()),
+            Self::Pause(target, pause) => write!(f, "pause {target} for {} ms", pause.as_millis()),
+            Self::Cut(line) => write!(f, "cut all connections to {line}"),
+            Self::CutBeforeReply(line, times) => {
+                write!(f, "cut {times} writes to {line} before their replies")
+            }
+            Self::Stall(line, pause) => {
+                write!(f, "stall the connections to {line} for {} ms", pause.as_millis())
+            }
+            Self::Deaden(line, pause) => {
+                write!(f, "deaden the connections to {line} for {} ms", pause.as_millis())
+            }
+            Self::Copy => f.write_str("copy the store of nats"),
+            Self::SetBack(down) => {
+                write!(f, "set nats back to its copy, back after {} ms", down.as_millis())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.faults
+            .iter()
+            .try_for_each(|timed| writeln!(f, "{:>8.1} s  {}", timed.at.as_secs_f64(), timed.fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(jobs: usize) -> Size {
+        Size { jobs, apis: 2, workers: 3, lease: Duration::from_secs(3) }
+    }
+
+    #[test]
+    fn a_plan_is_a_function_of_its_seed() {
+        assert_eq!(Plan::new(7, size(500)), Plan::new(7, size(500)));
+        assert_ne!(Plan::new(7, size(500)), Plan::new(8, size(500)));
+    }
+
+    #[test]
+    fn ten_thousand_jobs_get_what_the_promises_are_to_be_shown_under() {
+        let plan = Plan::new(1, size(10_000));
+        let count =
+            |which: fn(&Fault) -> bool| plan.faults.iter().filter(|timed| which(&timed.fault)).count();
+        assert!(count(|fault| matches!(fault, Fault::Kill(..))) >= 200);
+        let past_the_lease = |fault: &Fault| matches!(fault, Fault::Pause(Target::Worker(_), pause) if *pause > Duration::from_secs(3));
+        assert!(count(past_the_lease) >= 50);
+        let line = |fault: &Fault| {
+            matches!(fault, Fault::Cut(_) | Fault::CutBeforeReply(..) | Fault::Stall(..) | Fault::Deaden(..))
+        };
+        assert!(count(line) >= 50);
+        assert_eq!(count(|fault| matches!(fault, Fault::SetBack(_))), 5);
+    }
+}

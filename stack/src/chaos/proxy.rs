@@ -1,0 +1,271 @@
+//! A TCP proxy between the services and a server, whose connections can be cut, stalled, deadened, and cut after
+//! a request and before its reply.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use anyhow::Result;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::ports::PortLease;
+
+/// See the module. Dropping it closes all its connections.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    port: PortLease,
+    control: Arc<Control>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Control {
+    target: String,
+    /// What a request contains that is worth cutting before its reply.
+    markers: &'static [&'static str],
+    state: watch::Sender<State>,
+    next: AtomicU64,
+    replies_to_cut: AtomicUsize,
+    replies_cut: AtomicUsize,
+}
+
+/// Connections are numbered from 0; those below a bound are meant.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    closed_below: u64,
+    dead_below: u64,
+    stalled: bool,
+}
+
+impl Proxy {
+    /// Listens, in front of `target` (`host:port`).
+    pub(super) fn start(target: &str, markers: &'static [&'static str]) -> Result<Self> {
+        let port = PortLease::any()?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port.number()))?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let control = Arc::new(Control {
+            target: target.to_owned(),
+            markers,
+            state: watch::Sender::default(),
+            next: AtomicU64::new(0),
+            replies_to_cut: AtomicUsize::new(0),
+            replies_cut: AtomicUsize::new(0),
+        });
+        let accepting = tokio::spawn(accept(listener, control.clone()));
+        Ok(Self { port, control, accepting })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number())
+    }
+
+    /// Closes all connections there are.
+    pub(super) fn cut(&self) {
+        let below = self.control.next.load(Ordering::SeqCst);
+        self.control.state.send_modify(|state| state.closed_below = below);
+    }
+
+    /// Closes a connection after a write was forwarded and before its reply, so many times.
+    pub(super) fn cut_before_reply(&self, times: usize) {
+        self.control.replies_to_cut.fetch_add(times, Ordering::SeqCst);
+    }
+
+    /// How many replies were cut off so far.
+    pub(super) fn replies_cut(&self) -> usize {
+        self.control.replies_cut.load(Ordering::SeqCst)
+    }
+
+    /// Forwards nothing, until told otherwise.
+    pub(super) fn stall(&self, stalled: bool) {
+        self.control.state.send_modify(|state| state.stalled = stalled);
+    }
+
+    /// What comes on the connections there are goes nowhere from now on.
+    pub(super) fn deaden(&self) {
+        let below = self.control.next.load(Ordering::SeqCst);
+        self.control.state.send_modify(|state| state.dead_below = below);
+    }
+
+    /// Forwards everything again; what was dead is closed.
+    pub(super) fn heal(&self) {
+        self.control.replies_to_cut.store(0, Ordering::SeqCst);
+        self.control.state.send_modify(|state| {
+            state.stalled = false;
+            state.closed_below = state.closed_below.max(state.dead_below);
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.control.state.send_modify(|state| state.closed_below = u64::MAX);
+    }
+}
+
+async fn accept(listener: TcpListener, control: Arc<Control>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let number = control.next.fetch_add(1, Ordering::SeqCst);
+        let control = control.clone();
+        tokio::spawn(async move {
+            // A broken connection is what this is for.
+            let _ = Connection { number, control, cut_reply: AtomicBool::new(false) }.carry(client).await;
+        });
+    }
+}
+
+struct Connection {
+    number: u64,
+    control: Arc<Control>,
+    /// A write that is to have no reply was forwarded.
+    cut_reply: AtomicBool,
+}
+
+impl Connection {
+    async fn carry(&self, mut client: TcpStream) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(&self.control.target).await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = server.split();
+        let mut state = self.control.state.subscribe();
+        tokio::select! {
+            done = self.requests(&mut from_client, &mut to_server) => done,
+            done = self.replies(&mut from_server, &mut to_client) => done,
+            _ = state.wait_for(|state| self.number < state.closed_below) => Ok(()),
+        }
+    }
+
+    async fn requests(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> std::io::Result<()> {
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            let read = from.read(&mut chunk).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            if !self.may_forward().await {
+                continue;
+            }
+            if self.is_to_be_cut(&chunk[..read]) {
+                self.cut_reply.store(true, Ordering::SeqCst);
+            }
+            to.write_all(&chunk[..read]).await?;
+        }
+    }
+
+    async fn replies(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> std::io::Result<()> {
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            let read = from.read(&mut chunk).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            if self.cut_reply.load(Ordering::SeqCst) {
+                self.control.replies_cut.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
+            }
+            if self.may_forward().await {
+                to.write_all(&chunk[..read]).await?;
+            }
+        }
+    }
+
+    /// Waits while stalled; false where this connection is dead.
+    async fn may_forward(&self) -> bool {
+        let mut state = self.control.state.subscribe();
+        match state.wait_for(|state| !state.stalled).await {
+            Ok(state) => self.number >= state.dead_below,
+            Err(_) => false,
+        }
+    }
+
+    fn is_to_be_cut(&self, request: &[u8]) -> bool {
+        let left = &self.control.replies_to_cut;
+        if left.load(Ordering::SeqCst) == 0 {
+            return false;
+        }
+        let contains = |marker: &str| request.windows(marker.len()).any(|part| part == marker.as_bytes());
+        self.control.markers.iter().any(|marker| contains(marker))
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A server that answers each chunk with itself; the proxy in front of it, and a client.
+    async fn echo() -> (Proxy, TcpStream) {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = server.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = server.accept().await {
+                tokio::spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    tokio::io::copy(&mut read, &mut write).await.map(drop)
+                });
+            }
+        });
+        let proxy = Proxy::start(&target, &["write"]).unwrap();
+        let client = TcpStream::connect(proxy.address()).await.unwrap();
+        (proxy, client)
+    }
+
+    async fn ask(client: &mut TcpStream, text: &str) -> String {
+        client.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = [0; 64];
+        let read = client.read(&mut answer).await.unwrap_or(0);
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn it_forwards_and_cuts() {
+        let (proxy, mut client) = echo().await;
+        assert_eq!(ask(&mut client, "hello").await, "hello");
+        proxy.cut();
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        let mut next = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut next, "again").await, "again");
+    }
+
+    #[tokio::test]
+    async fn a_write_is_forwarded_and_its_reply_is_not() {
+        let (proxy, mut client) = echo().await;
+        proxy.cut_before_reply(1);
+        assert_eq!(ask(&mut client, "read").await, "read");
+        assert_eq!(ask(&mut client, "a write").await, "");
+        assert_eq!(proxy.replies_cut(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_stalled_comes_late_and_what_is_dead_never() {
+        let (proxy, mut client) = echo().await;
+        assert_eq!(ask(&mut client, "hello").await, "hello");
+        proxy.stall(true);
+        let late = tokio::time::timeout(Duration::from_millis(50), ask(&mut client, "late")).await;
+        assert!(late.is_err());
+        proxy.stall(false);
+        let mut answer = [0; 8];
+        let read = client.read(&mut answer).await.unwrap();
+        assert_eq!(&answer[..read], b"late");
+        proxy.deaden();
+        let dead = tokio::time::timeout(Duration::from_millis(50), ask(&mut client, "dead")).await;
+        assert!(dead.is_err());
+        proxy.heal();
+        assert_eq!(client.read(&mut answer).await.unwrap_or(0), 0);
+    }
+}

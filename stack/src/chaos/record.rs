@@ -1,0 +1,108 @@
+//! All that is collected of a run, for the checker.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use shared_events::{AttemptOutcome, JobId, Position, RunId, Status};
+
+use super::mix::Script;
+use super::plan::Fault;
+use crate::fsck::{Group, Report};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// What each client asked for and was told.
+    pub(super) clients: Vec<Client>,
+    /// Both databases, by job.
+    pub(super) groups: HashMap<JobId, Group>,
+    /// The workers' chronicles, each in its order, together in that of their times.
+    pub(super) lines: Vec<Line>,
+    /// The runs whose keyed effect is there.
+    pub(super) effects: HashSet<RunId>,
+    /// What was done to the stack.
+    pub(super) done: Vec<Done>,
+    /// When which workers' processes ended.
+    pub(super) deaths: Vec<Death>,
+    /// What is left in the broker: of each consumer, how much waits or is unacked.
+    pub(super) left: Vec<(String, u64)>,
+    /// What `fsck` says at the end.
+    pub(super) fsck: Report,
+    /// The workers' lease.
+    pub(super) lease: Duration,
+    /// Nothing was to go wrong.
+    pub(super) calm: bool,
+    /// Why the wait for quiet was given up, if it was.
+    pub(super) unquiet: Option<String>,
+}
+
+/// What became of a job's creation, as its client knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It was told so.
+    Yes(JobId),
+    /// No answer, or one that leaves it open.
+    #[default]
+    Unknown,
+}
+
+/// What a client asked for and was told, in the order of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) script: Script,
+    pub(super) created: Created,
+    /// Where the job stood, as answers said, one after the other.
+    pub(super) seen: Vec<Position>,
+    /// Requests to cancel that may have been carried out, by run.
+    pub(super) cancels: HashSet<u32>,
+    /// Retries that were answered with 202.
+    pub(super) retries: u32,
+    /// Retries without a clear answer.
+    pub(super) unclear_retries: u32,
+    /// Answers that no client should get.
+    pub(super) wrong: Vec<String>,
+}
+
+impl Client {
+    pub(super) fn new(script: Script) -> Self {
+        Self {
+            script,
+            created: Created::Unknown,
+            seen: Vec::new(),
+            cancels: HashSet::new(),
+            retries: 0,
+            unclear_retries: 0,
+            wrong: Vec::new(),
+        }
+    }
+}
+
+/// A line of a chronicle, as `job-service/src/chronicle.rs` writes it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Line {
+    pub(super) at: i64,
+    pub(super) worker: String,
+    pub(super) deed: String,
+    pub(super) run: RunId,
+    pub(super) attempt: u32,
+    pub(super) status: Option<Status>,
+    pub(super) outcome: Option<AttemptOutcome>,
+    pub(super) first: Option<bool>,
+}
+
+/// A fault that was carried out, from when to when, and the process it hit.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) fault: Fault,
+    pub(super) pid: Option<u32>,
+}
+
+/// The end of a worker's process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
+    pub(super) at: i64,
+    pub(super) pid: u32,
+}

@@ -1,0 +1,161 @@
+//! What a run was and what came of it, for a person.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use shared_events::{AttemptOutcome, Status};
+
+use super::Settings;
+use super::check::{INVARIANTS, Violation, is_explained};
+use super::plan::{Fault, Plan, Target};
+use super::record::{Created, Line, Record};
+
+/// How many violations are shown with all that is known of their jobs.
+const SHOWN: usize = 20;
+
+pub(super) fn write(
+    settings: Settings,
+    plan: &Plan,
+    record: &Record,
+    replies_cut: usize,
+    violations: &[Violation],
+) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = head(&mut text, settings, plan, record, replies_cut);
+    let _ = invariants(&mut text, record, violations);
+    text
+}
+
+fn head(
+    text: &mut String,
+    settings: Settings,
+    plan: &Plan,
+    record: &Record,
+    replies_cut: usize,
+) -> std::fmt::Result {
+    let unanswered = record.clients.iter().filter(|client| client.created == Created::Unknown).count();
+    let retries: u32 = record.clients.iter().map(|client| client.retries).sum();
+    let cancels: usize = record.clients.iter().map(|client| client.cancels.len()).sum();
+    writeln!(text, "seed {}: {} jobs in {:.0} s", settings.seed, settings.jobs, plan.length.as_secs_f64())?;
+    writeln!(
+        text,
+        "asked for: {cancels} cancels, {retries} retries by hand; {unanswered} creates got no answer"
+    )?;
+    writeln!(text, "done:")?;
+    let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    for fault in record.done.iter().map(|done| done.fault) {
+        *done.entry(kind(fault, record)).or_default() += 1;
+    }
+    let planned_deaths =
+        record.done.iter().filter(|done| matches!(done.fault, Fault::Kill(Target::Worker(_), _)));
+    let kills = record.done.iter().filter(|done| matches!(done.fault, Fault::Kill(..))).count();
+    writeln!(text, "  {kills:>6}  kill -9 in all")?;
+    done.iter().try_for_each(|(what, count)| writeln!(text, "  {count:>6}  {what}"))?;
+    let by_jobs = record.deaths.len().saturating_sub(planned_deaths.count());
+    writeln!(text, "  {by_jobs:>6}  workers killed by their jobs\n  {replies_cut:>6}  replies cut off")?;
+
+    let runs = || record.groups.values().flat_map(|group| &group.runs);
+    let attempts = || runs().flat_map(|run| &run.attempts);
+    let ended = |status| runs().filter(|run| run.status == status).count();
+    let was = |outcome| attempts().filter(|attempt| attempt.outcome == outcome).count();
+    let said = |deed: &str| record.lines.iter().filter(|line| line.deed == deed).count();
+    let lost = attempts().filter(|attempt| attempt.outcome == AttemptOutcome::Lost);
+    let unexplained = lost.filter(|attempt| !is_explained(attempt, record)).count();
+    writeln!(text, "seen:")?;
+    writeln!(
+        text,
+        "  {:>6}  runs: {} finished, {} failed, {} cancelled",
+        runs().count(),
+        ended(Status::Finished),
+        ended(Status::Failed),
+        ended(Status::Cancelled)
+    )?;
+    writeln!(text, "  {:>6}  attempts", attempts().count())?;
+    writeln!(
+        text,
+        "  {:>6}  leases lost, {unexplained} of them without a fault near",
+        was(AttemptOutcome::Lost)
+    )?;
+    writeln!(text, "  {:>6}  announcements delivered again", said("redelivered"))?;
+    writeln!(text, "  {:>6}  claims taken up after their answer was lost", said("resumed"))?;
+    writeln!(
+        text,
+        "  {:>6}  outcomes refused, {} attempts stopped by the fence",
+        said("refused"),
+        said("lease_lost")
+    )?;
+    writeln!(text, "  {:>6}  effects for {} keyed ones", said("effect"), record.effects.len())
+}
+
+fn kind(fault: Fault, record: &Record) -> String {
+    let service = |target| match target {
+        Target::Api(_) => "api".to_owned(),
+        Target::Worker(_) => "worker".to_owned(),
+        other => other.to_string(),
+    };
+    match fault {
+        Fault::Kill(target, _) => format!("kill -9 of {}", service(target)),
+        Fault::Pause(target @ Target::Worker(_), pause) if pause > record.lease => {
+            format!("SIGSTOP of {} past the lease", service(target))
+        }
+        Fault::Pause(target, _) => format!("SIGSTOP of {}", service(target)),
+        Fault::Cut(_) => "cuts of all connections to a server".into(),
+        Fault::CutBeforeReply(..) => "cuts after a request and before its reply".into(),
+        Fault::Stall(..) => "stalls".into(),
+        Fault::Deaden(..) => "dead connections".into(),
+        Fault::Copy => "copies of the store of nats".into(),
+        Fault::SetBack(_) => "set-backs of nats to a copy".into(),
+    }
+}
+
+fn invariants(text: &mut String, record: &Record, violations: &[Violation]) -> std::fmt::Result {
+    for (invariant, number) in INVARIANTS.iter().zip(1..) {
+        let count = violations.iter().filter(|violation| violation.invariant == number).count();
+        let verdict = match count {
+            0 if number == 6 && !record.calm => "--".to_owned(),
+            0 => "ok".to_owned(),
+            count => format!("{count} VIOLATIONS"),
+        };
+        writeln!(text, "{number}. {verdict}: {invariant}")?;
+    }
+    for violation in violations.iter().take(SHOWN) {
+        writeln!(text, "\n{violation}")?;
+        story(text, record, violation)?;
+    }
+    if violations.len() > SHOWN {
+        writeln!(text, "\n… and {} more:", violations.len() - SHOWN)?;
+        violations.iter().skip(SHOWN).take(200).try_for_each(|violation| writeln!(text, "{violation}"))?;
+    }
+    Ok(())
+}
+
+/// All that is known of the violation's job.
+fn story(text: &mut String, record: &Record, violation: &Violation) -> std::fmt::Result {
+    let Some(id) = violation.job else { return Ok(()) };
+    let client = record.clients.iter().find(|client| client.created == Created::Yes(id));
+    if let Some(client) = client {
+        writeln!(text, "    script {:?}", client.script)?;
+        writeln!(
+            text,
+            "    cancels {:?}, retries {}, saw {:?}",
+            client.cancels, client.retries, client.seen
+        )?;
+    }
+    if let Some(group) = record.groups.get(&id) {
+        let mut job = group.job.clone();
+        job.iter_mut().for_each(|job| job.payload.clear());
+        writeln!(text, "    job {job:?}")?;
+        group.runs.iter().try_for_each(|run| writeln!(text, "    run {run:?}"))?;
+    }
+    for Line { at, worker, deed, run, attempt, status, outcome, first } in
+        record.lines.iter().filter(|line| line.run.job == id)
+    {
+        writeln!(
+            text,
+            "    {at} {worker} {deed} run {} attempt {attempt} {status:?} {outcome:?} {first:?}",
+            run.run
+        )?;
+    }
+    Ok(())
+}

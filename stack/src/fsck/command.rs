@@ -1,0 +1,60 @@
+//! `cargo stack fsck`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::{Where, check};
+
+/// What `fsck` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The api-service's MongoDB
+    #[arg(long, value_name = "URI", env = "API_MONGO_URI")]
+    api_mongo: String,
+    /// Its database
+    #[arg(long, value_name = "NAME", env = "API_MONGO_DATABASE", default_value = "hasty_api")]
+    api_db: String,
+    /// The job-service's MongoDB
+    #[arg(long, value_name = "URI", env = "JOB_MONGO_URI")]
+    job_mongo: String,
+    /// Its database
+    #[arg(long, value_name = "NAME", env = "JOB_MONGO_DATABASE", default_value = "hasty_jobs")]
+    job_db: String,
+    /// NATS
+    #[arg(long, value_name = "URL", env = "NATS_URL")]
+    nats: String,
+    /// A user of NATS, where it asks for one
+    #[arg(long, value_name = "NAME", env = "NATS_USER")]
+    nats_user: Option<String>,
+    /// That user's password
+    #[arg(long, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true)]
+    nats_password: Option<String>,
+}
+
+/// Exit code 0: clean; 1: not; 2: it could not look.
+///
+/// # Errors
+/// None: what goes wrong is printed, and the exit code tells.
+pub async fn command(options: Options) -> Result<ExitCode> {
+    let place = Where {
+        api_mongo: options.api_mongo,
+        api_db: options.api_db,
+        job_mongo: options.job_mongo,
+        job_db: options.job_db,
+        nats: options.nats,
+        nats_user: options.nats_user,
+        nats_password: options.nats_password,
+    };
+    match check(&place).await {
+        Ok(report) => {
+            print!("{report}");
+            println!("{}", if report.is_clean() { "clean" } else { "NOT CLEAN" });
+            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(error) => {
+            eprintln!("could not look: {error:#}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What is read of the two databases: the services' documents, as far as they matter here.
+
+use bson::{DateTime, Uuid};
+use serde::Deserialize;
+use shared_events::{AttemptSummary, CancelReason, JobError, JobId, RunId, Status};
+
+/// A job, as the api-service keeps it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct JobDoc {
+    #[serde(rename = "_id")]
+    pub(crate) id: JobKey,
+    pub(crate) queue: String,
+    pub(crate) priority: String,
+    #[serde(default)]
+    pub(crate) payload: String,
+    pub(crate) run: u32,
+    pub(crate) attempt: u32,
+    pub(crate) status: Status,
+    pub(crate) reason: Option<CancelReason>,
+    pub(crate) announced: Option<Announced>,
+    pub(crate) duty: Option<String>,
+    pub(crate) due: Option<DateTime>,
+    pub(crate) ended_at: Option<DateTime>,
+}
+
+/// Jobs have their id, copies of earlier runs a run's.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum JobKey {
+    Job(Uuid),
+    Run(RunId),
+}
+
+/// Where the broker has stored a job's latest announcement.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Announced {
+    pub(crate) store: i64,
+    pub(crate) sequence: i64,
+}
+
+impl JobDoc {
+    pub(crate) fn job_id(&self) -> JobId {
+        match self.id {
+            JobKey::Job(id) => JobId::from(uuid::Uuid::from_bytes(id.bytes())),
+            JobKey::Run(id) => id.job,
+        }
+    }
+}
+
+/// A run, as the ledger keeps it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RunDoc {
+    #[serde(rename = "_id")]
+    pub(crate) id: RunId,
+    pub(crate) status: Status,
+    pub(crate) attempt: u32,
+    pub(crate) charged: u32,
+    pub(crate) max_attempts: u32,
+    #[serde(default)]
+    pub(crate) lost: u32,
+    pub(crate) lease_until: Option<DateTime>,
+    pub(crate) duty: Option<String>,
+    pub(crate) due: Option<DateTime>,
+    pub(crate) error: Option<JobError>,
+    pub(crate) reason: Option<CancelReason>,
+    #[serde(default)]
+    pub(crate) attempts: Vec<AttemptSummary>,
+}
+
+/// All that is known of one job.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) id: JobId,
+    pub(crate) job: Option<JobDoc>,
+    pub(crate) earlier: Vec<JobDoc>,
+    pub(crate) runs: Vec<RunDoc>,
+    /// It was deleted, and its id is kept.
+    pub(crate) buried: bool,
+}
+
+impl Group {
+    /// Whether all its runs have ended, and nothing is left to do about them.
+    pub(crate) fn is_over(&self) -> bool {
+        let job =
+            self.job.iter().chain(&self.earlier).all(|job| job.status.is_terminal() && job.duty.is_none());
+        job && self.runs.iter().all(|run| run.status.is_terminal() && run.duty.is_none())
+    }
+}

@@ -1,0 +1,241 @@
+//! Whether a job has what will move it on, and whether both databases agree about it: a pure function of what was
+//! read.
+
+use std::collections::HashMap;
+
+use bson::DateTime;
+use shared_events::Status;
+
+use super::documents::{Group, JobDoc, RunDoc};
+
+/// The ledger forgets ended runs after 30 days; somewhat before that, nothing is missed.
+const LEDGER_FORGETS_MS: i64 = 29 * 86_400_000;
+
+/// What the broker has, as far as it matters here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BrokerView {
+    /// The number of its store, as the api-service counts them.
+    pub(crate) store: i64,
+    /// Of each consumer of `JOBS`, by name.
+    pub(crate) lines: HashMap<String, LineView>,
+    /// Events that the api-service has not acked yet.
+    pub(crate) events: u64,
+    /// Cancels that no worker has acked yet.
+    pub(crate) cancels: u64,
+}
+
+/// The consumer of one queue and priority.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LineView {
+    pub(crate) ack_floor: i64,
+    pub(crate) waiting: u64,
+    pub(crate) unacked: u64,
+}
+
+/// What was found about a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// All its runs have ended, the same in both databases.
+    Ended,
+    /// It was deleted.
+    Deleted,
+    /// It goes on, moved by this.
+    MovedBy(&'static str),
+    /// It goes on if the broker has its announcement at this sequence; what is wrong otherwise.
+    IfAnnouncedAt(u64, String),
+    /// It does not go on, or the databases contradict each other.
+    Broken(String),
+}
+
+/// See the module.
+pub(crate) fn judge(group: &Group, broker: &BrokerView, now: DateTime) -> Found {
+    let Some(job) = &group.job else {
+        let open = group.runs.iter().find(|run| !run.status.is_terminal());
+        return match open {
+            Some(run) => Found::Broken(format!(
+                "run {} is {} in the ledger, and the job is not there",
+                run.id.run, run.status
+            )),
+            None if group.buried => Found::Deleted,
+            None => Found::Broken("the ledger knows a job that the api-service does not".into()),
+        };
+    };
+    let ledger: HashMap<u32, &RunDoc> = group.runs.iter().map(|run| (run.id.run, run)).collect();
+    for earlier in group.earlier.iter().filter(|earlier| earlier.run < job.run) {
+        if let Some(wrong) = disagree(earlier, ledger.get(&earlier.run).copied(), now) {
+            return Found::Broken(wrong);
+        }
+    }
+    if let Some(missing) = (1..job.run).find(|run| !group.earlier.iter().any(|earlier| earlier.run == *run)) {
+        return Found::Broken(format!("run {missing} was replaced by a retry and is not kept"));
+    }
+    if let Some(run) = group.runs.iter().find(|run| run.id.run > job.run) {
+        return Found::Broken(format!("the ledger knows run {}, the job is at run {}", run.id.run, job.run));
+    }
+    let run = ledger.get(&job.run).copied();
+    if job.status.is_terminal() {
+        return disagree(job, run, now).map_or(Found::Ended, Found::Broken);
+    }
+    open(job, run, broker)
+}
+
+/// What is wrong with a run that has ended for the api-service.
+fn disagree(job: &JobDoc, run: Option<&RunDoc>, now: DateTime) -> Option<String> {
+    let Some(run) = run else {
+        let old =
+            job.ended_at.is_some_and(|at| now.timestamp_millis() - at.timestamp_millis() > LEDGER_FORGETS_MS);
+        return (!old).then(|| format!("run {} is {}, and the ledger does not know it", job.run, job.status));
+    };
+    if (job.status, job.attempt, job.reason) != (run.status, run.attempt, run.reason) {
+        return Some(format!(
+            "run {} is {} after attempt {}, and {} after attempt {} in the ledger",
+            job.run, job.status, job.attempt, run.status, run.attempt
+        ));
+    }
+    if job.duty.is_some() && run.duty.is_none() {
+        return Some(format!("run {} has ended and still has the duty {:?}", job.run, job.duty));
+    }
+    None
+}
+
+/// What moves on a job that has not ended for the api-service.
+fn open(job: &JobDoc, run: Option<&RunDoc>, broker: &BrokerView) -> Found {
+    let (Some(duty), Some(_)) = (job.duty.as_deref(), job.due) else {
+        return Found::Broken(format!("run {} is {} and has no duty with a due time", job.run, job.status));
+    };
+    let marked = duty == "announce" || duty == "cancel";
+    match run {
+        Some(run) if !run.status.is_terminal() => open_in_ledger(run),
+        Some(run) if run.duty.as_deref() == Some("announce") && run.due.is_some() => {
+            Found::MovedBy("end to be announced")
+        }
+        Some(_) if broker.events > 0 => Found::MovedBy("event on its way"),
+        _ if marked => Found::MovedBy("outbox mark"),
+        _ => announced(job, broker),
+    }
+}
+
+fn open_in_ledger(run: &RunDoc) -> Found {
+    let duty = run.duty.as_deref();
+    if !matches!(duty, Some("run" | "announce_and_run")) || run.due.is_none() {
+        let (number, status) = (run.id.run, run.status);
+        return Found::Broken(format!(
+            "run {number} is {status} in the ledger and has no duty with a due time"
+        ));
+    }
+    match run.status {
+        Status::Running if run.lease_until.is_none() => {
+            Found::Broken(format!("run {} is running in the ledger and has no lease", run.id.run))
+        }
+        Status::Running => Found::MovedBy("lease"),
+        _ => Found::MovedBy("retry's due time"),
+    }
+}
+
+/// A job that was announced, and that the ledger does not know or has nothing more to say about.
+fn announced(job: &JobDoc, broker: &BrokerView) -> Found {
+    let Some(announced) = job.announced.filter(|announced| announced.store == broker.store) else {
+        return Found::MovedBy("reconciler: announced to an earlier store");
+    };
+    let name = format!("workers-{}-{}", job.queue, job.priority);
+    let line = broker.lines.get(&name).copied();
+    let Ok(sequence @ 1..) = u64::try_from(announced.sequence) else {
+        if broker.cancels > 0 {
+            return Found::MovedBy("cancel on its way");
+        }
+        return Found::MovedBy("reconciler: cancel told, no answer yet");
+    };
+    match line {
+        Some(line) if announced.sequence <= line.ack_floor => Found::MovedBy("reconciler: acked, silent"),
+        // The floor rises over it when what is below is acked.
+        Some(line) if line.waiting + line.unacked > 0 => Found::MovedBy("waiting in JOBS"),
+        _ => Found::IfAnnouncedAt(
+            sequence,
+            format!(
+                "run {} was announced at {sequence}, is not there, and nothing raises the ack floor over it",
+                job.run
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{doc, oid::ObjectId};
+    use shared_events::JobId;
+
+    use super::*;
+
+    fn job(more: bson::Document) -> Group {
+        let id = JobId::generate();
+        let mut job = doc! {
+            "_id": bson::Uuid::from_bytes(id.uuid().into_bytes()), "queue": "default", "priority": "normal",
+            "run": 1, "attempt": 0, "status": "queued", "duty": "announce", "due": DateTime::now(),
+            "sweep": ObjectId::new(),
+        };
+        job.extend(more);
+        let job = bson::deserialize_from_document(job).unwrap();
+        Group { id, job: Some(job), earlier: Vec::new(), runs: Vec::new(), buried: false }
+    }
+
+    fn with_run(mut group: Group, more: bson::Document) -> Group {
+        let mut run = doc! {
+            "_id": group.id.run(1).to_string(), "status": "running", "attempt": 1, "charged": 1,
+            "max_attempts": 5, "duty": "run", "due": DateTime::now(), "lease_until": DateTime::now(),
+        };
+        run.extend(more);
+        group.runs.push(bson::deserialize_from_document(run).unwrap());
+        group
+    }
+
+    fn look(group: &Group) -> Found {
+        let line = LineView { ack_floor: 10, ..LineView::default() };
+        let lines = [("workers-default-normal".to_owned(), line)].into();
+        judge(group, &BrokerView { store: 1, lines, ..BrokerView::default() }, DateTime::now())
+    }
+
+    fn is_broken(group: &Group) -> bool {
+        matches!(look(group), Found::Broken(_))
+    }
+
+    #[test]
+    fn a_mark_or_a_lease_or_a_due_time_moves_a_job_on() {
+        assert_eq!(look(&job(doc! {})), Found::MovedBy("outbox mark"));
+        let check = || job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 5_i64 } });
+        assert_eq!(look(&with_run(check(), doc! {})), Found::MovedBy("lease"));
+        assert_eq!(look(&check()), Found::MovedBy("reconciler: acked, silent"));
+    }
+
+    #[test]
+    fn without_a_duty_or_a_due_time_it_is_broken() {
+        assert!(is_broken(&job(doc! { "duty": null })));
+        assert!(is_broken(&job(doc! { "due": null })));
+        assert!(is_broken(&with_run(job(doc! {}), doc! { "duty": null })));
+        assert!(is_broken(&with_run(job(doc! {}), doc! { "lease_until": null })));
+    }
+
+    #[test]
+    fn a_job_above_the_ack_floor_needs_its_message() {
+        let waits = job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 11_i64 } });
+        assert!(matches!(look(&waits), Found::IfAnnouncedAt(11, _)));
+    }
+
+    #[test]
+    fn both_databases_have_to_agree_about_an_end() {
+        let ended = || job(doc! { "status": "finished", "attempt": 1, "duty": null, "due": null });
+        assert!(is_broken(&ended()));
+        assert!(is_broken(&with_run(ended(), doc! {})));
+        assert!(is_broken(&with_run(ended(), doc! { "status": "failed" })));
+        assert!(is_broken(&with_run(ended(), doc! { "status": "finished", "attempt": 2 })));
+        assert_eq!(look(&with_run(ended(), doc! { "status": "finished" })), Found::Ended);
+    }
+
+    #[test]
+    fn a_run_without_its_job_is_broken_unless_the_job_was_deleted() {
+        let mut group = with_run(job(doc! {}), doc! { "status": "finished" });
+        group.job = None;
+        assert!(is_broken(&group));
+        group.buried = true;
+        assert_eq!(look(&group), Found::Deleted);
+    }
+}
