@@ -154,8 +154,12 @@ async fn unknown_paths_and_methods_are_told_apart() {
         }
     }
     for (path, allow, wrong) in [
-        ("/v1/jobs", "POST", vec![Method::PUT, Method::PATCH, Method::DELETE]),
-        ("/v1/jobs/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4", "GET, HEAD", vec![Method::POST, Method::PUT]),
+        ("/v1/jobs", "GET, HEAD, POST", vec![Method::PUT, Method::PATCH, Method::DELETE]),
+        (
+            "/v1/jobs/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4",
+            "DELETE, GET, HEAD",
+            vec![Method::POST, Method::PUT],
+        ),
         ("/health/ready", "GET, HEAD", vec![Method::POST]),
         ("/", "POST", vec![Method::GET, Method::PUT]),
         ("/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4", "GET, HEAD", vec![Method::POST, Method::DELETE]),

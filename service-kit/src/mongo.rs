@@ -44,7 +44,7 @@ pub enum StoreError {
 }
 
 /// How long a single read or write may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A service's own database.
 #[derive(Debug, Clone)]
@@ -185,9 +185,22 @@ impl Mongo {
         operation: impl Future<Output = Result<T, mongodb::error::Error>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let _watch = self.watch();
-        match tokio::time::timeout(DEADLINE, tokio::spawn(operation)).await {
-            Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(error))) => Err(self.failed(error)),
+        let mongo = self.clone();
+        self.within(DEADLINE, async move { operation.await.map_err(|error| mongo.failed(error)) }).await
+    }
+
+    /// The same for several commands of this type, with a deadline of one's own: a connection that
+    /// hangs without breaking must not hold up who waits for it.
+    ///
+    /// # Errors
+    /// Those of the future; [`StoreError::Unknown`] after the deadline.
+    pub async fn within<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(deadline, tokio::spawn(operation)).await {
+            Ok(Ok(done)) => done,
             Ok(Err(_)) | Err(_) => {
                 self.note_failure();
                 Err(StoreError::Unknown)

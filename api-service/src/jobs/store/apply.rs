@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use service_kit::{
     StoreError,
-    mongo::{Durability, Statement, raw},
+    mongo::{DEADLINE, Durability, Statement, raw},
 };
 use shared_events::{
     AttemptSummary, CancelReason, JobError, JobEvent, JobId, JobRetrying, JobStarted, Position, Status,
@@ -35,8 +35,8 @@ impl Jobs {
         let statements = latest(events).into_values().map(statement).collect::<Result<Vec<_>, _>>()?;
         let all = statements.len() as u64;
         let mongo = self.mongo.clone();
-        let update = tokio::spawn(async move { mongo.update(JOBS, statements, Durability::Journaled).await });
-        if update.await.map_err(|_| StoreError::Unknown)?? == all {
+        let update = async move { mongo.update(JOBS, statements, Durability::Journaled).await };
+        if self.mongo.within(DEADLINE, update).await? == all {
             return Ok(Applied::default());
         }
         // News that is not above what is stored changes nothing; news of no known job is put aside.

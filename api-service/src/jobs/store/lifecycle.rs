@@ -5,7 +5,7 @@ use futures::TryStreamExt;
 use service_kit::{
     StoreError,
     faults::gap,
-    mongo::{Durability, Statement, raw},
+    mongo::{DEADLINE, Durability, Statement, raw},
 };
 use shared_events::Status;
 
@@ -43,9 +43,8 @@ impl Jobs {
         };
         let statements = jobs.iter().map(statement).collect();
         let mongo = self.mongo.clone();
-        tokio::spawn(async move { mongo.update(JOBS, statements, Durability::Journaled).await })
-            .await
-            .unwrap_or(Err(StoreError::Unknown))
+        let update = async move { mongo.update(JOBS, statements, Durability::Journaled).await };
+        self.mongo.within(DEADLINE, update).await
     }
 
     /// Starts the next run of each of these ended jobs, unless it was started or the job deleted
@@ -70,7 +69,7 @@ impl Jobs {
             keep.push(document);
         }
         let mongo = self.mongo.clone();
-        tokio::spawn(async move {
+        let start = async move {
             // First the copy: where the next run does not start, it is only a copy too many.
             if let Some((_, error)) = mongo.insert_many(EARLIER_RUNS, &keep).await?.refused.into_iter().next()
             {
@@ -78,9 +77,8 @@ impl Jobs {
             }
             gap("api.retry.copied");
             mongo.update(JOBS, statements, Durability::Journaled).await
-        })
-        .await
-        .unwrap_or(Err(StoreError::Unknown))
+        };
+        self.mongo.within(DEADLINE, start).await
     }
 
     /// Removes an ended job, if it is still as it was read. Its id is kept for as long as events about

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bson::rawdoc;
 use service_kit::{
     StoreError,
-    mongo::{Durability, Statement},
+    mongo::{DEADLINE, Durability, Statement},
 };
 use shared_events::{RunId, Status};
 
@@ -40,8 +40,9 @@ impl Core {
             })
             .collect();
         let mongo = self.mongo.clone();
-        let update = tokio::spawn(async move { mongo.update(RUNS, statements, Durability::InMemory).await });
-        let renewed = update.await.map_err(|_| StoreError::Unknown)??;
+        let update = async move { mongo.update(RUNS, statements, Durability::InMemory).await };
+        // There must be time for another try before the lease ends.
+        let renewed = self.mongo.within(DEADLINE.min(self.lease / 3), update).await?;
         if renewed == held.len() as u64 {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use bson::{DateTime, doc};
 use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 use serde::Deserialize;
-use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError};
+use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, mongo::DEADLINE};
 use shared_events::{Queue, RunId, Status, WorkerId};
 
 use self::endings::Told;
@@ -176,7 +176,8 @@ impl Ledger {
     /// Where that is not known to be done: do it again.
     pub async fn cancel(&self, wanted: Vec<CancelWanted>) -> Result<Cancels, StoreError> {
         let core = Arc::clone(&self.core);
-        tokio::spawn(async move { core.cancel(&wanted).await }).await.unwrap_or(Err(StoreError::Unknown))
+        let cancel = async move { core.cancel(&wanted).await };
+        self.core.mongo.within(DEADLINE, cancel).await
     }
 
     /// Keeps a message that can not be read where it can be looked at.
