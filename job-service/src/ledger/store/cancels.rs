@@ -68,10 +68,12 @@ impl Core {
             let (mut changes, mut again) = (Vec::new(), Vec::new());
             for run in self.find(doc! { "_id": { "$in": texts } }, 0).await? {
                 match run.status {
-                    Status::Running if is_held(&run, now) => {
+                    Status::Running if is_held(&run, now) && run.cancel_requested.is_some() => {
                         self.chronicle.note(Deed::Flagged, run.id, run.attempt);
                         cancels.stop.push(run.id);
                     }
+                    // It was claimed after the flags were set: the next round sets its own.
+                    Status::Running if is_held(&run, now) => again.push(run.id),
                     Status::Running | Status::Queued => {
                         again.push(run.id);
                         let next = Run { cancel_requested: Some(true), ..run.clone() }.given_up(now);
