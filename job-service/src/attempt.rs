@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::{
     backoff,
     chronicle::{Chronicle, Deed},
-    held::{Held, Stop},
+    held::{Claiming, Held, Stop},
     isolation,
     kinds::{Attempt, Registry, Verdict},
     ledger::{Ending, Ledger, Recorded, Run},
@@ -60,8 +60,9 @@ enum Over {
 impl Runner {
     /// Runs a claimed run to the end of this attempt. The slot is free again when the outcome is in
     /// the ledger.
-    pub async fn run(&self, run: Run, slot: OwnedSemaphorePermit) {
+    pub async fn run(&self, run: Run, slot: OwnedSemaphorePermit, claiming: Claiming) {
         let (hold, stopped) = self.held.enter(run.id, run.attempt);
+        drop(claiming);
         let started = Instant::now();
         let over = self.attempt(&run, stopped).await;
         let now = self.ledger.mongo().clock().now();

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use crate::{
     chronicle::Deed,
     fetch::Fetcher,
+    held::Claiming,
     ledger::{Announced, Claimed},
 };
 
@@ -48,13 +49,17 @@ impl Fetcher {
         let run_id = announced.data.run_id();
         gap("job.fetch.fetched");
         self.note_redelivery(&message, run_id);
+        let Some(claiming) = self.runner.held.claiming(run_id) else {
+            // It came a second time while the first is being decided: in a moment the ledger knows.
+            return give_back(&message, Some(retry_after())).await;
+        };
         let announced = Announced { created: announced.data, trace: announced.traceparent };
         match self.runner.ledger.claim(announced).await {
             Ok(claimed) => {
                 gap("job.claim.stored");
                 ack(&message).await;
                 gap("job.claim.acked");
-                self.go_on(claimed, slot).await;
+                self.go_on(claimed, slot, claiming).await;
             }
             Err(error) => {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; announcement given back");
@@ -71,9 +76,9 @@ impl Fetcher {
     }
 
     /// Does what a claim asks for.
-    pub async fn go_on(&self, claimed: Claimed, slot: OwnedSemaphorePermit) {
+    pub async fn go_on(&self, claimed: Claimed, slot: OwnedSemaphorePermit, claiming: Claiming) {
         match claimed {
-            Claimed::Mine(run) => self.runner.run(*run, slot).await,
+            Claimed::Mine(run) => self.runner.run(*run, slot, claiming).await,
             Claimed::Ended(run) => self.runner.relay.announce_soon(*run),
             Claimed::Settled => {}
         }

@@ -49,9 +49,9 @@ async fn scan_once(fetcher: &Fetcher) -> bool {
             if !taken.is_empty() {
                 debug!(taken = taken.len(), "took what was due");
             }
-            for (claimed, slot) in taken.into_iter().zip(slots) {
+            for ((claimed, claiming), slot) in taken.into_iter().zip(slots) {
                 let fetcher_of_one = fetcher.clone();
-                fetcher.tasks.spawn(async move { fetcher_of_one.go_on(claimed, slot).await });
+                fetcher.tasks.spawn(async move { fetcher_of_one.go_on(claimed, slot, claiming).await });
             }
             full
         }

@@ -1,7 +1,7 @@
-//! The runs that this worker is running right now, and how to stop one.
+//! The runs that this worker is claiming or running right now, and how to stop one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,7 +21,21 @@ pub enum Stop {
 
 /// See the module. Copies share it.
 #[derive(Debug, Clone, Default)]
-pub struct Held(Arc<Mutex<HashMap<RunId, Entry>>>);
+pub struct Held(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    running: Mutex<HashMap<RunId, Entry>>,
+    claiming: Mutex<HashSet<RunId>>,
+}
+
+/// Nobody else in this process claims the run as long as this lives. Two claims of one worker look
+/// alike in the ledger, so both would take the run for theirs.
+#[derive(Debug)]
+pub struct Claiming {
+    held: Held,
+    id: RunId,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -38,6 +52,13 @@ pub struct Hold {
 }
 
 impl Held {
+    /// Begins to claim a run; none where this worker is at it already.
+    #[must_use]
+    pub fn claiming(&self, id: RunId) -> Option<Claiming> {
+        let mut claiming = self.0.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        claiming.insert(id).then(|| Claiming { held: self.clone(), id })
+    }
+
     /// Holds a run for as long as the guard lives; the receiver hears when to stop.
     #[must_use]
     pub fn enter(&self, id: RunId, attempt: u32) -> (Hold, oneshot::Receiver<Stop>) {
@@ -67,6 +88,14 @@ impl Held {
         }
     }
 
+    /// Tells an attempt that somebody else owns its run; a later attempt that runs here is not meant.
+    pub fn supersede(&self, id: &RunId, attempt: u32) {
+        let runs = self.with(|held| held.get(id).is_some_and(|entry| entry.attempt == attempt));
+        if runs {
+            self.stop(id, Stop::Superseded);
+        }
+    }
+
     /// Tells all of them to stop.
     pub fn stop_all(&self, why: Stop) {
         for (id, _) in self.all() {
@@ -75,7 +104,13 @@ impl Held {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut HashMap<RunId, Entry>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.running.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        self.held.0.claiming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -112,6 +147,25 @@ mod tests {
         let (_second, _stopped) = held.enter(id, 2);
         drop(first);
         assert_eq!(held.all(), [(id, 2)]);
+    }
+
+    #[test]
+    fn a_run_is_claimed_by_one_at_a_time() {
+        let (held, id) = (Held::default(), JobId::generate().run(1));
+        let claiming = held.claiming(id);
+        assert!(claiming.is_some() && held.claiming(id).is_none());
+        drop(claiming);
+        assert!(held.claiming(id).is_some());
+    }
+
+    #[tokio::test]
+    async fn news_of_an_older_attempt_does_not_stop_a_later_one() {
+        let (held, id) = (Held::default(), JobId::generate().run(1));
+        let (_hold, mut stopped) = held.enter(id, 2);
+        held.supersede(&id, 1);
+        assert!(stopped.try_recv().is_err());
+        held.supersede(&id, 2);
+        assert_eq!(stopped.await, Ok(Stop::Superseded));
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ pub async fn keep(ledger: &Ledger, held: &Held, lease: Duration, stop: &Cancella
                 debug!(count, refused = renewal.superseded.len(), "leases renewed");
                 // They hold from when it was asked, which may be long ago where the database was away.
                 pause = third.saturating_sub(asked.elapsed());
-                renewal.superseded.iter().for_each(|run| held.stop(run, Stop::Superseded));
+                renewal.superseded.iter().for_each(|(run, attempt)| held.supersede(run, *attempt));
                 renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
             }
             Err(error) => {

@@ -40,6 +40,16 @@ pub enum Claimed {
     Settled,
 }
 
+impl Claimed {
+    /// Which run; none where there is nothing to do.
+    pub(super) fn run_id(&self) -> Option<RunId> {
+        match self {
+            Self::Mine(run) | Self::Ended(run) => Some(run.id),
+            Self::Settled => None,
+        }
+    }
+}
+
 impl Weigh for Announced {
     fn weight(&self) -> usize {
         self.created.payload.as_str().len() + 700
@@ -102,18 +112,20 @@ impl Core {
         let cancels = self.cancel_known(to_cancel).await?;
         cancels.stop.iter().for_each(|id| self.held.stop(id, Stop::Requested));
         let texts: Vec<String> = others.iter().map(RunId::to_string).collect();
+        // Asked before reading: what ended in between is read as running, and must not be resumed.
+        let running = others.iter().copied().filter(|id| self.held.contains(id)).collect();
         let found = self.find(doc! { "_id": { "$in": texts } }, 0).await?;
-        let mut claimed = self.act_on(found).await?;
+        let mut claimed = self.act_on(found, &running).await?;
         claimed.extend(cancels.ended.into_iter().map(|run| Claimed::Ended(Box::new(run))));
-        let id_of = |claimed: &Claimed| match claimed {
-            Claimed::Mine(run) | Claimed::Ended(run) => Some(run.id),
-            Claimed::Settled => None,
-        };
-        Ok(claimed.into_iter().filter_map(|claimed| id_of(&claimed).map(|id| (id, claimed))).collect())
+        Ok(claimed.into_iter().filter_map(|claimed| claimed.run_id().map(|id| (id, claimed))).collect())
     }
 
-    /// Does what [`examine`] says about each run.
-    pub(super) async fn act_on(&self, found: Vec<Run>) -> Result<Vec<Claimed>, StoreError> {
+    /// Does what [`examine`] says about each run; `running` here are those that were when they were read.
+    pub(super) async fn act_on(
+        &self,
+        found: Vec<Run>,
+        running: &HashSet<RunId>,
+    ) -> Result<Vec<Claimed>, StoreError> {
         let now = self.mongo.clock().now();
         // Longer than the others need to renew theirs, which they do every third of a lease.
         let pause = (self.lease / 2).max(Duration::from_secs(2));
@@ -121,7 +133,7 @@ impl Core {
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         let mut tell_again = bson::RawArrayBuf::new();
         for run in found {
-            let runs_here = self.held.contains(&run.id);
+            let runs_here = running.contains(&run.id) || self.held.contains(&run.id);
             match examine(&run, now, &self.worker, runs_here, may_take_over) {
                 Found::Claim => {
                     let next = run.claimed(&self.worker, now, self.lease);

@@ -15,7 +15,7 @@ use super::{Core, RUNS};
 #[derive(Debug, Default)]
 pub struct Renewal {
     /// Somebody else owns these by now.
-    pub superseded: Vec<RunId>,
+    pub superseded: Vec<(RunId, u32)>,
     /// These are to stop.
     pub cancelled: Vec<RunId>,
 }
@@ -54,7 +54,7 @@ impl Core {
                         renewal.cancelled.push(*id);
                     }
                 }
-                _ => renewal.superseded.push(*id),
+                _ => renewal.superseded.push((*id, *attempt)),
             }
         }
         Ok(())

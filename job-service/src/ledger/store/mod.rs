@@ -10,7 +10,11 @@ pub use claims::{Announced, Claimed};
 pub use endings::Recorded;
 pub use leases::Renewal;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bson::{DateTime, doc};
 use futures::TryStreamExt;
@@ -21,7 +25,10 @@ use shared_events::{Queue, RunId, Status, WorkerId};
 
 use self::endings::Told;
 use super::Run;
-use crate::{chronicle::Chronicle, held::Held};
+use crate::{
+    chronicle::Chronicle,
+    held::{Claiming, Held},
+};
 
 const RUNS: &str = "runs";
 
@@ -118,7 +125,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn take_due(&self, queues: &[Queue], most: usize) -> Result<Vec<Claimed>, StoreError> {
+    pub async fn take_due(
+        &self,
+        queues: &[Queue],
+        most: usize,
+    ) -> Result<Vec<(Claimed, Claiming)>, StoreError> {
         let core = &self.core;
         let queues: Vec<&str> = queues.iter().map(Queue::as_str).collect();
         let now = core.mongo.clock().now();
@@ -130,7 +141,17 @@ impl Ledger {
             "$or": [{ "status": Status::Running.as_str() }, { "next_at": { "$lte": now } }],
         };
         let found = core.find(filter, most).await?;
-        core.act_on(found).await
+        let mut claiming: HashMap<RunId, Claiming> =
+            found.iter().filter_map(|run| Some((run.id, core.held.claiming(run.id)?))).collect();
+        let found = found.into_iter().filter(|run| claiming.contains_key(&run.id)).collect();
+        let taken = core.act_on(found, &HashSet::new()).await?;
+        Ok(taken
+            .into_iter()
+            .filter_map(|taken| {
+                let claiming = claiming.remove(&taken.run_id()?)?;
+                Some((taken, claiming))
+            })
+            .collect())
     }
 
     /// Up to `most` runs whose news was not announced in time. Replicas share them: whoever moves a
