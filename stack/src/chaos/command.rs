@@ -54,7 +54,7 @@ pub async fn command(options: Options) -> Result<ExitCode> {
         profile: if options.release { Profile::Release } else { Profile::Dev },
     };
     if options.plan {
-        say(&format!("seed {}\n{}", settings.seed, settings.plan()));
+        say(format!("seed {}\n{}", settings.seed, settings.plan()).trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     say(&format!("seed {}", settings.seed));
