@@ -89,6 +89,7 @@ impl App {
             jobs: jobs.clone(),
             broker: broker.clone(),
             lifecycle,
+            threads: settings.http_threads,
             cors_origins: settings.cors_origins,
         };
         let server = http::serve(listener, services, grace)?;

@@ -14,6 +14,8 @@ use shared_events::{connect::NatsSettings, streams::StreamSettings};
 pub struct Settings {
     /// Where HTTP is served.
     pub addr: SocketAddr,
+    /// How many threads serve HTTP.
+    pub http_threads: usize,
     /// The jobs' database.
     pub mongo_uri: String,
     /// Its name.
@@ -54,6 +56,7 @@ pub struct JobSettings {
 #[derive(Debug, Deserialize)]
 struct Raw {
     api_addr: Option<String>,
+    http_threads: Option<String>,
     api_mongo_uri: Option<String>,
     api_mongo_database: Option<String>,
     nats_url: Option<String>,
@@ -89,6 +92,7 @@ impl Settings {
         let (jobs_mib, events_mib) = (streams.jobs_max_bytes >> 20, streams.events_max_bytes >> 20);
         let settings = Self {
             addr: check.value("API_ADDR", raw.api_addr, SocketAddr::from(([127, 0, 0, 1], 8000))),
+            http_threads: check.number("HTTP_THREADS", raw.http_threads, cores(), 1..=1024),
             mongo_uri: check.value(
                 "API_MONGO_URI",
                 raw.api_mongo_uri,
@@ -133,6 +137,10 @@ impl Settings {
         };
         check.finish(settings)
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub struct GroupLimits {
     pub members: usize,
     /// How many commands may be under way at once. More of them mean smaller groups.
     pub lanes: usize,
+    /// How long a group's first member waits for others, besides the command before it: zero where
+    /// somebody waits for the answer.
+    pub gather: Duration,
     /// How long a caller waits for a place in the queue.
     pub patience: Duration,
     /// How long a command may take before its outcome counts as unknown.
@@ -40,6 +43,7 @@ impl Default for GroupLimits {
             waiting: 4096,
             members: 1000,
             lanes: 1,
+            gather: Duration::ZERO,
             patience: Duration::from_secs(1),
             deadline: Duration::from_secs(10),
         }
@@ -129,11 +133,14 @@ struct Forming<I, O> {
 
 impl<I: Weigh, O> Forming<I, O> {
     /// The next group: what is waiting, up to the limits; waits for a first member. None at the end.
-    async fn next(&mut self, most: usize) -> Option<Vec<Member<I, O>>> {
+    async fn next(&mut self, most: usize, gather: Duration) -> Option<Vec<Member<I, O>>> {
         let first = match self.left_over.take() {
             Some(member) => member,
             None => self.members.recv().await?,
         };
+        if !gather.is_zero() {
+            tokio::time::sleep(gather).await;
+        }
         let mut bytes = first.item.weight();
         let mut group = vec![first];
         while group.len() < most {
@@ -157,7 +164,7 @@ where
     Fut: Future<Output = Vec<Answer<O>>> + Send + 'static,
 {
     loop {
-        let Some(group) = forming.lock().await.next(limits.members).await else { return };
+        let Some(group) = forming.lock().await.next(limits.members, limits.gather).await else { return };
         let (items, callers): (Vec<I>, Vec<_>) =
             group.into_iter().map(|member| (member.item, member.answer)).unzip();
         // A driver's future must not be dropped midway, so it has a task of its own.

@@ -36,6 +36,8 @@ pub struct Services {
     pub broker: Broker,
     /// Changes what becomes of jobs.
     pub lifecycle: Lifecycle,
+    /// How many threads serve.
+    pub threads: usize,
     /// Which origins' pages may use the API; none where empty.
     pub cors_origins: Vec<String>,
 }
@@ -45,7 +47,7 @@ pub struct Services {
 /// # Errors
 /// Where the listener can not be used.
 pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std::io::Result<Server> {
-    let Services { creator, jobs, broker, lifecycle, cors_origins } = services;
+    let Services { creator, jobs, broker, lifecycle, threads, cors_origins } = services;
     let (creator, jobs, broker, lifecycle) =
         (Data::new(creator), Data::new(jobs), Data::new(broker), Data::new(lifecycle));
     let app = move || {
@@ -62,7 +64,7 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
             .default_service(web::to(|| async { Err::<String, _>(Problem::no_path()) }))
     };
     let server = HttpServer::new(app)
-        .workers(2)
+        .workers(threads)
         .client_request_timeout(HEAD_DEADLINE)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(grace.as_secs().max(1))

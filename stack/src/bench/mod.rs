@@ -134,7 +134,9 @@ async fn measure(options: &Options) -> Result<Report> {
     let stack = describe(options).start().await?;
     let measured = measure_on(&stack, options, &mut report).await;
     if measured.is_err() {
-        eprintln!("what the parts said last:\n{}", stack.tails(10));
+        for replica in stack.apis().iter().chain(stack.workers()) {
+            eprintln!("{} said last:\n{}", replica.name(), replica.log().tail(3));
+        }
     }
     stack.stop().await?;
     measured.map(|()| report)

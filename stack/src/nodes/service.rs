@@ -41,7 +41,13 @@ impl Service<'_> {
         };
         let name = format!("{name}-{}", self.index + 1);
         let address = format!("127.0.0.1:{}", self.port.number());
+        // Replicas share the machine with each other and with the servers: more threads each would only
+        // be more to switch between.
+        let own_choice = std::env::var("TOKIO_WORKER_THREADS").unwrap_or_else(|_| "1".to_owned());
+        let http_threads = std::env::var("HTTP_THREADS").unwrap_or_else(|_| "1".to_owned());
         let set = [
+            ("TOKIO_WORKER_THREADS", own_choice.as_str()),
+            ("HTTP_THREADS", http_threads.as_str()),
             (address_variable, address.as_str()),
             (mongo_variable, self.mongo_url),
             ("NATS_URL", self.nats_url),

@@ -66,7 +66,9 @@ impl Ledger {
         };
         let told = {
             let core = Arc::clone(&core);
-            GroupCommit::start(limits, move |told| Arc::clone(&core).commit_told(told))
+            // Nobody waits for a mark to come off, so many may come off together.
+            let unhurried = GroupLimits { gather: Duration::from_millis(50), ..limits };
+            GroupCommit::start(unhurried, move |told| Arc::clone(&core).commit_told(told))
         };
         Self { core, claims, endings, told }
     }
