@@ -17,6 +17,7 @@ pub(crate) struct JobDoc {
     pub(crate) attempt: u32,
     pub(crate) status: Status,
     pub(crate) reason: Option<CancelReason>,
+    pub(crate) error: Option<JobError>,
     pub(crate) announced: Option<Announced>,
     pub(crate) duty: Option<String>,
     pub(crate) due: Option<DateTime>,

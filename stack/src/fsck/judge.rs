@@ -92,6 +92,12 @@ fn disagree(job: &JobDoc, run: Option<&RunDoc>, now: DateTime) -> Option<String>
             job.run, job.status, job.attempt, run.status, run.attempt
         ));
     }
+    if job.error != run.error {
+        return Some(format!(
+            "run {} failed with {:?}, and with {:?} in the ledger",
+            job.run, job.error, run.error
+        ));
+    }
     if job.duty.is_some() && run.duty.is_none() {
         return Some(format!("run {} has ended and still has the duty {:?}", job.run, job.duty));
     }
@@ -227,6 +233,8 @@ mod tests {
         assert!(is_broken(&with_run(ended(), doc! {})));
         assert!(is_broken(&with_run(ended(), doc! { "status": "failed" })));
         assert!(is_broken(&with_run(ended(), doc! { "status": "finished", "attempt": 2 })));
+        let error = doc! { "status": "finished", "error": { "code": "strange", "message": "" } };
+        assert!(is_broken(&with_run(ended(), error)));
         assert_eq!(look(&with_run(ended(), doc! { "status": "finished" })), Found::Ended);
     }
 

@@ -187,11 +187,8 @@ impl Core {
             return Ok(next);
         }
         let seen = self.glance(next.iter().map(|run| run.id)).await?;
-        let in_place = |run: &Run| {
-            seen.get(&run.id).is_some_and(|seen| {
-                (seen.attempt, seen.status, &seen.worker) == (run.attempt, run.status, &run.worker)
-            })
-        };
+        let in_place =
+            |run: &Run| seen.get(&run.id).is_some_and(|seen| seen.shows(run) && seen.worker == run.worker);
         let next: Vec<Run> = next.into_iter().filter(in_place).collect();
         next.iter().for_each(|run| self.chronicle.note_claim(run));
         Ok(next)

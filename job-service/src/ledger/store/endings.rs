@@ -141,7 +141,7 @@ impl Core {
 /// What a second look tells about an outcome that may not have been taken.
 fn judge(run: &Run, seen: Option<&Glance>) -> Result<Recorded, StoreError> {
     match seen {
-        Some(seen) if seen.attempt == run.attempt && seen.status == run.status => Ok(Recorded::Stored),
+        Some(seen) if seen.shows(run) => Ok(Recorded::Stored),
         Some(seen) if seen.attempt == run.attempt && seen.status == Status::Running => {
             if seen.cancel_requested.is_some() {
                 Ok(Recorded::CancelRequested)
@@ -150,5 +150,45 @@ fn judge(run: &Run, seen: Option<&Glance>) -> Result<Recorded, StoreError> {
             }
         }
         _ => Ok(Recorded::Superseded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_events::JobError;
+
+    use super::*;
+    use crate::ledger::{
+        Ending,
+        run::tests::{at, running},
+    };
+
+    fn glance(run: &Run) -> Glance {
+        Glance {
+            id: run.id,
+            status: run.status,
+            attempt: run.attempt,
+            worker: run.worker.clone(),
+            cancel_requested: run.cancel_requested,
+            attempts: run.attempts.last().cloned().into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_is_stored_is_mine_and_a_run_that_others_closed_is_not() {
+        let mine = running().ended(Ending::Failed(JobError::new("planned", "")), at(31), at(36));
+        assert_eq!(judge(&mine, Some(&glance(&mine))).unwrap(), Recorded::Stored);
+        // The same attempt with the same status: only whose account it is tells them apart.
+        let closed = running().given_up(at(31));
+        assert_eq!((closed.attempt, closed.status), (mine.attempt, mine.status));
+        assert_eq!(judge(&mine, Some(&glance(&closed))).unwrap(), Recorded::Superseded);
+    }
+
+    #[test]
+    fn an_outcome_that_is_not_there_yet_is_tried_again_unless_a_cancel_came() {
+        let mine = running().ended(Ending::Retry(JobError::new("planned", ""), at(40)), at(31), at(36));
+        assert!(judge(&mine, Some(&glance(&running()))).is_err());
+        let flagged = Run { cancel_requested: Some(true), ..running() };
+        assert_eq!(judge(&mine, Some(&glance(&flagged))).unwrap(), Recorded::CancelRequested);
     }
 }

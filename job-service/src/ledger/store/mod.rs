@@ -21,7 +21,7 @@ use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 use serde::Deserialize;
 use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, mongo::DEADLINE};
-use shared_events::{Queue, RunId, Status, WorkerId};
+use shared_events::{AttemptSummary, Queue, RunId, Status, WorkerId};
 
 use self::endings::Told;
 use super::Run;
@@ -250,13 +250,26 @@ struct Glance {
     attempt: u32,
     worker: Option<WorkerId>,
     cancel_requested: Option<bool>,
+    /// The last one alone.
+    #[serde(default)]
+    attempts: Vec<AttemptSummary>,
+}
+
+impl Glance {
+    /// Whether this is what a write of `run` would have left. Others may have ended or closed the same
+    /// attempt with the same status; the account of its last attempt tells whose write it was.
+    fn shows(&self, run: &Run) -> bool {
+        (self.attempt, self.status) == (run.attempt, run.status)
+            && self.attempts.last() == run.attempts.last()
+    }
 }
 
 impl Core {
     async fn glance(&self, ids: impl Iterator<Item = RunId>) -> Result<HashMap<RunId, Glance>, StoreError> {
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
         let runs = self.mongo.collection::<Glance>(RUNS);
-        let fields = doc! { "status": 1, "attempt": 1, "worker": 1, "cancel_requested": 1 };
+        let last = doc! { "$slice": -1 };
+        let fields = doc! { "status": 1, "attempt": 1, "worker": 1, "cancel_requested": 1, "attempts": last };
         let seen: Vec<Glance> = self
             .mongo
             .run(async move {

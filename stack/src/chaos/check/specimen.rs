@@ -61,9 +61,10 @@ impl Specimen {
         client.created = Created::Yes(id);
         client.cancels.extend((self.status == Status::Cancelled).then_some(1));
         let reason = self.more.get("reason").cloned().unwrap_or(Bson::Null);
+        let error = self.more.get("error").cloned().unwrap_or(Bson::Null);
         let job = doc! {
             "_id": bson::Uuid::from_bytes(id.uuid().into_bytes()), "queue": "default", "priority": "normal",
-            "run": 1, "attempt": attempts, "status": self.status.as_str(), "reason": reason, "payload": "{\"tag\":0}",
+            "run": 1, "attempt": attempts, "status": self.status.as_str(), "reason": reason, "error": error, "payload": "{\"tag\":0}",
         };
         let mut run = doc! {
             "_id": id.run(1).to_string(), "status": self.status.as_str(), "attempt": attempts, "charged": attempts,
