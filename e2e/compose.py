@@ -1,7 +1,9 @@
 """What e2e/compose needs beyond shell commands. Only Python's standard library.
 
-load   creates jobs through the API while things break, and waits until each of them has ended
-nats   shows what a NATS user may not do
+load     creates jobs through the API while things break, and waits until each of them has ended
+one      creates one job and waits until it has ended
+cancel   cancels running jobs
+nats     shows what a NATS user may not do
 """
 
 import argparse
@@ -115,6 +117,25 @@ def one(args):
     sys.exit(job["status"] != "finished")
 
 
+def cancel(args):
+    """A handler is stopped wherever it runs, long before its next renewal."""
+    api = Api(args.url, time.monotonic() + args.patience)
+    long = {"kind": "sleep", "payload": {"min_s": 60, "max_s": 60}, "timeout_s": 90}
+    jobs = [api.ask("POST", "/v1/jobs", (200, 201), long) for _ in range(args.count)]
+    for job in jobs:
+        while api.ask("GET", f"/v1/jobs/{job['id']}", (200,))["status"] != "running":
+            assert time.monotonic() < api.deadline, f"{job['id']} does not start"
+            time.sleep(0.1)
+    asked = time.monotonic()
+    for job in jobs:
+        api.ask("POST", f"/v1/jobs/{job['id']}/cancel", (200, 202))
+    ended = [api.ask("GET", f"/v1/jobs/{job['id']}?wait_s=20", (200,)) for job in jobs]
+    took = time.monotonic() - asked
+    assert all((job["status"], job.get("reason")) == ("cancelled", "requested") for job in ended), ended
+    assert took < 8, f"they ended after {took:.1f} s only"
+    print(f"{len(jobs)} running jobs on {len({job['worker'] for job in ended})} workers cancelled within {took:.1f} s")
+
+
 class NatsUser:
     """As much of the NATS protocol as is needed to be refused."""
 
@@ -183,6 +204,11 @@ def main():
     command.add_argument("url")
     command.add_argument("job")
     command.add_argument("--patience", type=float, default=120)
+    command = commands.add_parser("cancel")
+    command.set_defaults(run=cancel)
+    command.add_argument("url")
+    command.add_argument("--count", type=int, default=12)
+    command.add_argument("--patience", type=float, default=60)
     command = commands.add_parser("nats")
     command.set_defaults(run=nats)
     for name in ["address", "service", "user", "password"]:
