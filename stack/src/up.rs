@@ -57,6 +57,10 @@ fn describe(options: &Options) -> Result<Builder> {
     if let Some(data) = &options.data {
         stack = stack.data(data);
     }
+    // Somebody who tries it wants to see jobs go by; a service by itself tells only what is out of the ordinary.
+    if std::env::var_os("LOG").is_none() {
+        stack = stack.env("LOG", "info,job=debug,http=debug");
+    }
     if terminal::is_watched() && std::env::var_os("LOG_FORMAT").is_none() {
         stack = stack.env("LOG_FORMAT", "text");
     }
