@@ -14,9 +14,11 @@ use super::plan::{Fault, Line, Plan, Target};
 use super::proxy::Proxy;
 use super::record::{Death, Done};
 use super::store;
-use crate::Stack;
 use crate::nodes::Node;
+use crate::{Stack, poll};
 
+/// How long a part may take to be ready again after the last fault.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a worker that died on its own stays away.
 const DOWN: Duration = Duration::from_millis(300);
 
@@ -91,7 +93,8 @@ impl Victim {
             self.node(*target).launch()?;
         }
         for node in self.stack.nodes() {
-            node.ready().await?;
+            // A job may still kill its worker, which the nurse starts again.
+            poll::until(&format!("{} to be ready", node.name()), PATIENCE, || node.ready()).await?;
         }
         Ok(())
     }
