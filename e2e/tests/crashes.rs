@@ -41,7 +41,7 @@ async fn the_jobs_of_a_killed_worker_are_finished_by_others() {
 #[tokio::test]
 async fn all_workers_killed_and_started_again_finish_what_they_had() {
     let app = App::start(Stack::builder().api(1).workers(2).env("LEASE_S", LEASE_S)).await;
-    let created = app.create_many(&NewJob::sleep(1.5), 10).await;
+    let created = app.create_many(&NewJob::sleep(5.0), 10).await;
     app.all_running(&created).await;
     for worker in app.stack().workers() {
         worker.kill().await.unwrap();

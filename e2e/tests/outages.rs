@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(15);
 async fn jobs_created_without_nats_run_when_it_is_back() {
     let app = App::start(Stack::builder().api(2).workers(2).env("RELAY_AFTER_S", 1)).await;
     let pids: Vec<_> = app.stack().nodes().map(|node| node.pid()).collect();
-    let before = app.create_many(&NewJob::sleep(2.0), 10).await;
+    let before = app.create_many(&NewJob::sleep(4.0), 10).await;
     app.all_running(&before).await;
 
     app.stack().nats().kill().await.unwrap();
@@ -139,7 +139,7 @@ async fn an_outage_of_the_ledger_charges_nobody() {
 async fn outage_of_the_ledger(length: Duration) {
     let app = App::start(Stack::builder().api(1).workers(2).env("LEASE_S", 3)).await;
     let long = app.create_many(&NewJob::sleep(length.as_secs_f64() + 3.0), 10).await;
-    let short = app.create_many(&NewJob::sleep(2.0), 10).await;
+    let short = app.create_many(&NewJob::sleep(3.5), 10).await;
     app.all_running(&[long.clone(), short.clone()].concat()).await;
 
     app.stack().job_mongo().kill().await.unwrap();

@@ -11,7 +11,7 @@ async fn jobs_run_on_a_replica_set_and_outlive_its_restart() {
     assert_eq!((ended.status, ended.attempt), (Status::Finished, 1));
     app.try_create(&wish).await.expect(409);
 
-    let long = app.running(&app.create(&NewJob::sleep(2.0)).await).await;
+    let long = app.running(&app.create(&NewJob::sleep(4.0)).await).await;
     app.stack().api_mongo().restart().await.unwrap();
     app.stack().job_mongo().restart().await.unwrap();
     app.stack().api(0).ready().await.unwrap();

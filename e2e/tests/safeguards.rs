@@ -11,7 +11,7 @@ use stack::{Builder, Stack, poll};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a job that nobody moves on is watched standing still, in seconds.
-const STANDS_STILL_S: u64 = 4;
+const STANDS_STILL_S: u64 = 10;
 
 /// A stack whose healing is quick, with or without one safeguard.
 fn quick(safeguard: &str, is_on: bool) -> Builder {
@@ -34,7 +34,7 @@ async fn the_fence_keeps_a_paused_worker_from_changing_what_its_successor_did() 
     with_and_without("fence", async |is_on: bool| {
         let app = App::start(quick("fence", is_on).workers(2)).await;
         // Each attempt's result is a random number, so that they can be told apart.
-        let random = NewJob::of_kind("sleep").payload(serde_json::json!({ "min_s": 1.5, "max_s": 1.9 }));
+        let random = NewJob::of_kind("sleep").payload(serde_json::json!({ "min_s": 3.0, "max_s": 3.9 }));
         let job = app.running(&app.create(&random).await).await;
         let first = app.stack().worker(app.worker_of(&job));
         first.pause();
@@ -93,7 +93,7 @@ async fn the_reconciler_announces_again_what_the_broker_lost() {
 async fn the_due_scan_takes_over_ended_leases() {
     with_and_without("ended_leases", async |is_on: bool| {
         let app = App::start(quick("ended_leases", is_on).workers(2)).await;
-        let job = app.running(&app.create(&NewJob::sleep(1.0)).await).await;
+        let job = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
         app.stack().worker(app.worker_of(&job)).kill().await.unwrap();
         is_moved_on(&app, &job).await
     })

@@ -60,7 +60,7 @@ async fn a_worker_told_to_stop_finishes_what_it_has_and_takes_nothing_new() {
 async fn an_api_replica_told_to_stop_answers_what_it_was_asked_and_announces_what_it_took() {
     let app = App::start(Stack::builder().api(2).workers(1)).await;
     let (leaving, other) = (app.replica(0), app.replica(1));
-    let job = app.running(&leaving.create(&NewJob::sleep(2.0)).await).await;
+    let job = app.running(&leaving.create(&NewJob::sleep(4.0)).await).await;
     let waiting = tokio::spawn({
         let (leaving, job) = (leaving.clone(), job.clone());
         async move { leaving.ended(&job).await }

@@ -24,7 +24,7 @@ async fn three_hundred_jobs_are_run_once_each_by_three_workers() {
 #[tokio::test]
 async fn a_worker_that_joins_late_takes_part() {
     let mut app = App::start(Stack::builder().api(1).workers(1).env("WORKER_CONCURRENCY", 2)).await;
-    let created = app.create_many(&NewJob::sleep(0.4), 40).await;
+    let created = app.create_many(&NewJob::sleep(1.0), 20).await;
     app.running(&created[0]).await;
     app.add_worker().await;
 
