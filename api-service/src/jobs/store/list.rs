@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The most jobs that one page looks at, however few of them pass the filters.
-const LOOKS_AT: u64 = 10_000;
+const LOOKS_AT: u64 = 4_000;
 
 /// A page.
 #[derive(Debug)]
