@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{Message, consumer::pull};
-use service_kit::{faults::gap, telemetry::chain};
+use service_kit::{Pace, faults::gap, telemetry::chain};
 use shared_events::{
     Broker, DecodeError, JobEvent,
     consume::{self, Reader},
     streams,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{changed::Changed, jobs::Jobs};
 
+/// Under load, the time from one batch of events to the next.
+pub const PACE: Duration = Duration::from_millis(15);
+
 /// Keeps the jobs' status up to date.
-#[derive(Clone)]
 pub struct Events {
     /// Where the events come from.
     pub broker: Broker,
@@ -23,6 +26,8 @@ pub struct Events {
     pub jobs: Jobs,
     /// Who is told.
     pub changed: Changed,
+    /// When batches are taken.
+    pub pace: Pace,
 }
 
 impl Reader for Events {
@@ -36,6 +41,7 @@ impl Reader for Events {
 
     /// Applies a batch, however long the database is away, then acks it.
     async fn take(&self, messages: Vec<Message>) {
+        let started = Instant::now();
         let (mut events, mut carriers, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for message in &messages {
             match JobEvent::decode(&message.payload) {
@@ -61,6 +67,7 @@ impl Reader for Events {
                 debug!(%error, "ack not sent; the event comes again and changes nothing");
             }
         }
+        self.pace.rest(started, messages.len()).await;
     }
 }
 

@@ -24,7 +24,7 @@ use std::{
 
 use actix_web::dev::Server;
 use anyhow::Context;
-use service_kit::{Mongo, telemetry::chain};
+use service_kit::{Mongo, Pace, telemetry::chain};
 use shared_events::Broker;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -70,7 +70,9 @@ impl App {
             .await
             .context("could not use API_MONGO_URI")?;
         let broker = Broker::connect(&settings.nats, settings.streams, "api-service").await?;
-        let (jobs, waiters, noting) = (Jobs::new(mongo), Waiters::default(), Arc::new(Noting::default()));
+        let (jobs, waiters) = (Jobs::new(mongo), Waiters::default());
+        // Marks come off long before the scan would look at them.
+        let noting = Arc::new(Noting::new(settings.jobs.relay_after / 2));
         let (limits, grace) = (settings.jobs, settings.shutdown_grace);
         let backlog = Backlog::new(limits.outbox_max);
         let store = BrokerStore::default();
@@ -152,8 +154,12 @@ impl App {
         keepers.spawn(async move { reconciler.run(every, &token).await });
         let (changed, token) = (self.changed.clone(), stop.clone());
         keepers.spawn(async move { changed.hear(&token).await });
-        let events =
-            Events { broker: self.broker.clone(), jobs: self.jobs.clone(), changed: self.changed.clone() };
+        let events = Events {
+            broker: self.broker.clone(),
+            jobs: self.jobs.clone(),
+            changed: self.changed.clone(),
+            pace: Pace::new(events::PACE),
+        };
         let token = stop.clone();
         keepers.spawn(async move { events.run(&token).await });
         let (jobs, token) = (self.jobs.clone(), stop.clone());

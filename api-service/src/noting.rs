@@ -19,9 +19,6 @@ use tracing::debug;
 
 use crate::jobs::{Jobs, Note};
 
-/// How long a mark may stay after its announcement was stored.
-const MOMENT: Duration = Duration::from_secs(1);
-
 /// How many marks may wait; over it the oldest are taken off at once.
 const MOST: usize = 50_000;
 
@@ -29,8 +26,9 @@ const MOST: usize = 50_000;
 const BATCH: usize = 500;
 
 /// Marks that are to be taken off.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Noting {
+    moment: Duration,
     waiting: Mutex<Waiting>,
     first: Notify,
 }
@@ -42,6 +40,13 @@ struct Waiting {
 }
 
 impl Noting {
+    /// `moment` is how long a mark may stay after its announcement was stored: less than the time
+    /// after which the relay's scan would announce the job again.
+    #[must_use]
+    pub fn new(moment: Duration) -> Self {
+        Self { moment, waiting: Mutex::default(), first: Notify::new() }
+    }
+
     /// Has the mark taken off in a moment, unless the job's end is heard of before.
     pub fn note(&self, note: Note) {
         let was_empty = self.with(|waiting| {
@@ -72,7 +77,7 @@ impl Noting {
     /// Takes marks off until told to stop, and then all that are left.
     pub async fn run(&self, jobs: &Jobs, stop: &CancellationToken) {
         loop {
-            let next = self.with(|waiting| waiting.by_age.front().map(|(since, _)| *since + MOMENT));
+            let next = self.with(|waiting| waiting.by_age.front().map(|(since, _)| *since + self.moment));
             let pause = async {
                 match next {
                     Some(at) => sleep_until(at).await,
@@ -108,7 +113,7 @@ impl Noting {
             let mut batch = Vec::new();
             while batch.len() < BATCH {
                 let Some((since, job)) = waiting.by_age.front().copied() else { break };
-                if !all && since + MOMENT > now && waiting.by_age.len() <= MOST {
+                if !all && since + self.moment > now && waiting.by_age.len() <= MOST {
                     break;
                 }
                 waiting.by_age.pop_front();

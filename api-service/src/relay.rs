@@ -11,7 +11,7 @@ use service_kit::{
     telemetry::chain,
 };
 use shared_events::{Broker, Timestamp, TraceContext, subjects};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
@@ -21,9 +21,6 @@ use crate::{
     jobs::{Announcement, Duty, Job, Jobs, Note},
     noting::Noting,
 };
-
-/// How many announcements may be under way outside the scan; what comes on top is left to the scan.
-const DIRECT: usize = 4096;
 
 /// How many jobs a scan takes at a time.
 const SCAN: usize = 1000;
@@ -36,7 +33,6 @@ pub struct Relay {
     noting: Arc<Noting>,
     backlog: Backlog,
     store: BrokerStore,
-    direct: Arc<Semaphore>,
     tasks: TaskTracker,
     woken: Arc<Notify>,
     timing: RelayTiming,
@@ -64,9 +60,8 @@ impl Relay {
         store: BrokerStore,
         timing: RelayTiming,
     ) -> Self {
-        let direct = Arc::new(Semaphore::new(DIRECT));
         let (tasks, woken) = (TaskTracker::new(), Arc::default());
-        Self { jobs, broker, noting, backlog, store, direct, tasks, woken, timing }
+        Self { jobs, broker, noting, backlog, store, tasks, woken, timing }
     }
 
     /// Whether too many announcements wait for one more job to be taken.
@@ -75,9 +70,10 @@ impl Relay {
         self.backlog.is_full()
     }
 
-    /// Announces in the background. What does not work out is left to the scan.
-    pub fn announce_soon(&self, job: Job) {
-        let Ok(permit) = Arc::clone(&self.direct).try_acquire_owned() else {
+    /// Announces in the background, as soon as not too many are under way: that slows down who creates
+    /// jobs faster than the broker takes them. What does not work out is left to the scan.
+    pub async fn announce_soon(&self, job: Arc<Job>) {
+        let Some(turn) = self.broker.turn().await else {
             self.backlog.add_one();
             return;
         };
@@ -86,7 +82,7 @@ impl Relay {
             if !relay.announce(&job).await {
                 relay.backlog.add_one();
             }
-            drop(permit);
+            drop(turn);
         });
     }
 

@@ -58,8 +58,8 @@ enum Over {
 }
 
 impl Runner {
-    /// Runs a claimed run to the end of this attempt. The slot is free again when the outcome is in
-    /// the ledger.
+    /// Runs a claimed run to the end of this attempt. The slot is free again as soon as the handler
+    /// is over; recording and announcing its outcome occupies none.
     pub async fn run(&self, run: Run, slot: OwnedSemaphorePermit, claiming: Claiming) {
         let (hold, stopped) = self.held.enter(run.id, run.attempt);
         drop(claiming);
@@ -75,13 +75,13 @@ impl Runner {
             over => self.ending(&run, over, now),
         };
         gap("job.attempt.over");
+        drop(slot);
         let recorded = self.record(&run, ending, now).await;
         gap("job.attempt.recorded");
         drop(hold);
-        drop(slot);
         if let Some(ended) = recorded {
             log(&ended, started.elapsed());
-            self.relay.announce_soon(ended);
+            self.relay.announce_soon(ended).await;
         }
     }
 

@@ -79,7 +79,7 @@ impl Fetcher {
     pub async fn go_on(&self, claimed: Claimed, slot: OwnedSemaphorePermit, claiming: Claiming) {
         match claimed {
             Claimed::Mine(run) => self.runner.run(*run, slot, claiming).await,
-            Claimed::Ended(run) => self.runner.relay.announce_soon(*run),
+            Claimed::Ended(run) => self.runner.relay.announce_soon(*run).await,
             Claimed::Settled => {}
         }
     }

@@ -69,7 +69,9 @@ impl Reader for Control {
             self.broker.tell(subjects::STOP, Bytes::from(body)).await;
         }
         gap("job.control.told");
-        cancels.ended.into_iter().for_each(|run| self.relay.announce_soon(run));
+        for run in cancels.ended {
+            self.relay.announce_soon(run).await;
+        }
         for message in &messages {
             if let Err(error) = message.ack().await {
                 debug!(%error, "ack not sent; the cancel comes again and changes nothing");

@@ -1,7 +1,7 @@
 //! Announces what the ledger says: at once when a run has ended, and by a scan for what a crash or
 //! an absent broker left behind. Both ways lead through `Relay::announce`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::future::join_all;
 use service_kit::{
@@ -9,14 +9,10 @@ use service_kit::{
     telemetry::chain,
 };
 use shared_events::{Broker, Timestamp, subjects};
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::ledger::{Ledger, Run};
-
-/// How many announcements may be under way outside the scan; what comes on top is left to the scan.
-const DIRECT: usize = 4096;
 
 /// How many runs a scan takes at a time.
 const SCAN: usize = 500;
@@ -26,7 +22,6 @@ const SCAN: usize = 500;
 pub struct Relay {
     ledger: Ledger,
     broker: Broker,
-    direct: Arc<Semaphore>,
     tasks: TaskTracker,
     /// How long an announcement may take before the scan makes it.
     patience: Duration,
@@ -36,22 +31,24 @@ impl Relay {
     /// Prepares the relay.
     #[must_use]
     pub fn new(ledger: Ledger, broker: Broker, patience: Duration) -> Self {
-        Self { ledger, broker, direct: Arc::new(Semaphore::new(DIRECT)), tasks: TaskTracker::new(), patience }
+        Self { ledger, broker, tasks: TaskTracker::new(), patience }
     }
 
-    /// Announces in the background. What does not work out is left to the scan.
-    pub fn announce_soon(&self, run: Run) {
-        let Ok(permit) = Arc::clone(&self.direct).try_acquire_owned() else { return };
+    /// Announces in the background, as soon as not too many are under way. What does not work out is
+    /// left to the scan.
+    pub async fn announce_soon(&self, run: Run) {
+        let Some(turn) = self.broker.turn().await else { return };
         let relay = self.clone();
         self.tasks.spawn(async move {
             relay.announce(&run).await;
-            drop(permit);
+            drop(turn);
         });
     }
 
     /// Tells that an attempt goes on, in the background; there is no outbox mark for that.
     pub fn tell_started(&self, run: &Run) {
-        self.announce_soon(Run { duty: None, ..run.clone() });
+        let (relay, started) = (self.clone(), Run { duty: None, ..run.clone() });
+        self.tasks.spawn(async move { relay.announce_soon(started).await });
     }
 
     /// Waits for what is being announced in the background.

@@ -1,22 +1,28 @@
 //! Group commit: writes that arrive together share one command.
 //!
-//! A group forms while the commands before it are under way; where none is, a lone write goes at
-//! once. Each caller gets its own answer, and one bad member does not hurt the others. The queue
+//! A group forms while the commands before it are under way, and under load a little longer; a lone
+//! write goes at once. Each caller gets its own answer, and one bad member does not hurt the others. The queue
 //! has a limit: over it a caller waits briefly, then is told [`StoreError::Overloaded`].
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use crate::StoreError;
+use crate::{Pace, StoreError};
 
 /// About how many bytes a member adds to its group's command.
 pub trait Weigh {
     /// In bytes; need not be exact.
     fn weight(&self) -> usize;
+}
+
+impl<T: Weigh> Weigh for Arc<T> {
+    fn weight(&self) -> usize {
+        (**self).weight()
+    }
 }
 
 /// How large groups grow, and how many are under way at once.
@@ -31,6 +37,8 @@ pub struct GroupLimits {
     /// How long a group's first member waits for others, besides the command before it: zero where
     /// somebody waits for the answer.
     pub gather: Duration,
+    /// Under load, how long after the start of one command the next one starts; see [`Pace`].
+    pub pace: Duration,
     /// How long a caller waits for a place in the queue.
     pub patience: Duration,
     /// How long a command may take before its outcome counts as unknown.
@@ -44,6 +52,7 @@ impl Default for GroupLimits {
             members: 1000,
             lanes: 1,
             gather: Duration::ZERO,
+            pace: Duration::ZERO,
             patience: Duration::from_secs(1),
             deadline: Duration::from_secs(10),
         }
@@ -163,8 +172,10 @@ where
     F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Vec<Answer<O>>> + Send + 'static,
 {
+    let pace = Pace::new(limits.pace);
     loop {
         let Some(group) = forming.lock().await.next(limits.members, limits.gather).await else { return };
+        let (started, members) = (Instant::now(), group.len());
         let (items, callers): (Vec<I>, Vec<_>) =
             group.into_iter().map(|member| (member.item, member.answer)).unzip();
         // A driver's future must not be dropped midway, so it has a task of its own.
@@ -178,6 +189,7 @@ where
             // A caller that went away needs no answer.
             let _ = caller.send(answers.next().unwrap_or(Err(StoreError::Unknown)));
         }
+        pace.rest(started, members).await;
     }
 }
 

@@ -5,18 +5,21 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
     connect::{ConnectError, Nats, NatsSettings},
-    publish::{PublishError, Publisher, Stored},
+    publish::{MAX_IN_FLIGHT, PublishError, Publisher, Stored},
     streams::{self, StreamSettings},
 };
 
 /// How often the streams are looked at when nothing hints that one is missing.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How long one waits for a turn to publish.
+const TURN_WAIT: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -24,6 +27,7 @@ pub struct Broker {
     nats: Nats,
     publisher: Publisher,
     streams: StreamSettings,
+    turns: Arc<Semaphore>,
     missing: Arc<Notify>,
     ensured: Arc<watch::Sender<u64>>,
 }
@@ -41,7 +45,8 @@ impl Broker {
         let nats = Nats::connect(settings, name).await?;
         let publisher = Publisher::new(nats.client().clone());
         let ensured = Arc::new(watch::Sender::new(0));
-        Ok(Self { nats, publisher, streams, missing: Arc::default(), ensured })
+        let turns = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        Ok(Self { nats, publisher, streams, turns, missing: Arc::default(), ensured })
     }
 
     /// The connection.
@@ -60,6 +65,16 @@ impl Broker {
     #[must_use]
     pub fn ensured(&self) -> watch::Receiver<u64> {
         self.ensured.subscribe()
+    }
+
+    /// A turn to publish something in the background, so that not more is under way than the server
+    /// acknowledges; none where it takes too long, or at once where there is no connection.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turns = Arc::clone(&self.turns);
+        if !self.nats.is_connected() {
+            return turns.try_acquire_owned().ok();
+        }
+        tokio::time::timeout(TURN_WAIT, turns.acquire_owned()).await.ok()?.ok()
     }
 
     /// Publishes and waits for the PubAck.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most publishes of one publisher that may await their PubAck.
-const MAX_IN_FLIGHT: usize = 4096;
+pub(crate) const MAX_IN_FLIGHT: usize = 4096;
 
 /// Publishes events with many PubAcks under way at once.
 #[derive(Debug, Clone)]

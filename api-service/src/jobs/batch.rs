@@ -52,8 +52,10 @@ pub(super) async fn create(
 
 fn answer(created: &Result<Created, Problem>) -> Answer<'_> {
     match created {
-        Ok(Created::New(job)) => Answer { status: 201, job: Some(JobView::from(job)), error: None },
-        Ok(Created::Before(job)) => Answer { status: 200, job: Some(JobView::from(job)), error: None },
+        Ok(Created::New(job)) => Answer { status: 201, job: Some(JobView::from(job.as_ref())), error: None },
+        Ok(Created::Before(job)) => {
+            Answer { status: 200, job: Some(JobView::from(job.as_ref())), error: None }
+        }
         Err(problem) => Answer { status: problem.status(), job: None, error: Some(problem) },
     }
 }

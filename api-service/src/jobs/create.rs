@@ -1,6 +1,6 @@
 //! Creating a job: one insert.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use service_kit::faults::gap;
 use shared_events::TraceContext;
@@ -28,9 +28,9 @@ pub struct Creator {
 #[derive(Debug)]
 pub enum Created {
     /// A new job.
-    New(Job),
+    New(Arc<Job>),
     /// The job that was created by the same request before.
-    Before(Job),
+    Before(Arc<Job>),
 }
 
 impl Creator {
@@ -55,23 +55,23 @@ impl Creator {
             return Err(Problem::outbox_full());
         }
         let clock = self.jobs.mongo().clock();
-        let job = draft.into_job(key, clock.now(), clock.after(self.announce_after), trace);
+        let job = Arc::new(draft.into_job(key, clock.now(), clock.after(self.announce_after), trace));
         // Each round either stores the job, finds a live hold, or has ended one that is over; two
         // requests for one object can make each other try again, but not for long.
         for _ in 0..10 {
             gap("api.create.read");
-            match self.jobs.insert(job.clone()).await? {
+            match self.jobs.insert(Arc::clone(&job)).await? {
                 Inserted::Stored => {
                     debug!(target: "job", { job.id = %job.job_id(), job.kind = %job.kind, trace_id = trace.trace_id() }, "job created");
                     gap("api.create.stored");
-                    self.relay.announce_soon(job.clone());
+                    self.relay.announce_soon(Arc::clone(&job)).await;
                     return Ok(Created::New(job));
                 }
                 Inserted::Taken => {
                     // The key comes first: a request that is sent again must not be refused by the
                     // window that it has taken itself.
                     if let Some(before) = self.created_before(&job).await? {
-                        return Ok(Created::Before(before));
+                        return Ok(Created::Before(Arc::new(before)));
                     }
                     self.end_window_that_is_over(&job).await?;
                 }

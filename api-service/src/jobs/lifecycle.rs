@@ -1,6 +1,6 @@
 //! Cancelling, retrying and deleting jobs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bson::doc;
 use service_kit::faults::gap;
@@ -76,7 +76,7 @@ impl Lifecycle {
         let announce_by = self.jobs.after(self.announce_after);
         if self.jobs.request_cancel(std::slice::from_ref(&job), reason, announce_by).await? == 1 {
             gap("api.cancel.stored");
-            self.relay.announce_soon(Job { duty: Some(Duty::Cancel), ..job });
+            self.relay.announce_soon(Arc::new(Job { duty: Some(Duty::Cancel), ..job })).await;
         }
         self.wait_for(id, ended, CANCEL_WAIT).await
     }
@@ -85,7 +85,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// 404; 409 where it has not ended; 503.
-    pub async fn retry(&self, id: JobId) -> Result<Job, Problem> {
+    pub async fn retry(&self, id: JobId) -> Result<Arc<Job>, Problem> {
         let job = self.get(id).await?;
         if !job.status.is_terminal() {
             return Err(Problem::not_ended(job.status));
@@ -98,9 +98,9 @@ impl Lifecycle {
             // Somebody else was faster: either it runs again, or it is gone.
             return Err(Problem::not_ended(self.get(id).await?.status));
         }
-        let next = job.next_run(announce_by);
+        let next = Arc::new(job.next_run(announce_by));
         gap("api.retry.stored");
-        self.relay.announce_soon(next.clone());
+        self.relay.announce_soon(Arc::clone(&next)).await;
         Ok(next)
     }
 

@@ -82,7 +82,7 @@ async fn create(
         answer.insert_header((IDEMPOTENT_REPLAYED, "true"));
     }
     answer.insert_header((header::LOCATION, format!("/v1/jobs/{}", job.job_id())));
-    Ok(answer.json(JobView::from(job)))
+    Ok(answer.json(JobView::from(job.as_ref())))
 }
 
 #[derive(Serialize)]
@@ -130,7 +130,7 @@ async fn cancel(
 
 async fn retry(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
     let job = lifecycle.retry(job_id(&request)?).await?;
-    Ok(HttpResponse::Accepted().json(JobView::from(&job)))
+    Ok(HttpResponse::Accepted().json(JobView::from(job.as_ref())))
 }
 
 async fn attempts(

@@ -8,7 +8,7 @@ mod outbox;
 pub(super) use lifecycle::OPEN;
 pub use outbox::{Note, StoreState};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bson::{DateTime, doc};
 use futures::TryStreamExt;
@@ -30,6 +30,9 @@ const STATE: &str = "state";
 const OBJECT_WINDOW: &str = "object_window";
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
+/// Under load, the time from one command of inserts to the next: somebody waits for each.
+const PACE: Duration = Duration::from_millis(5);
+
 /// How long the id of a deleted job is remembered.
 const TOMBSTONE_DAYS: u64 = 8;
 
@@ -38,7 +41,7 @@ const TOMBSTONE_DAYS: u64 = 8;
 pub struct Jobs {
     mongo: Mongo,
     indexes: Arc<OnceCell<()>>,
-    inserts: GroupCommit<Job, Inserted>,
+    inserts: GroupCommit<Arc<Job>, Inserted>,
     notes: GroupCommit<Note, ()>,
 }
 
@@ -79,7 +82,7 @@ impl Jobs {
     /// Prepares the store.
     #[must_use]
     pub fn new(mongo: Mongo) -> Self {
-        let limits = GroupLimits::default();
+        let limits = GroupLimits { pace: PACE, ..GroupLimits::default() };
         let inserts = {
             let mongo = mongo.clone();
             GroupCommit::start(limits, move |jobs| commit_inserts(mongo.clone(), jobs))
@@ -121,7 +124,7 @@ impl Jobs {
             unique(IDEMPOTENCY_KEY, Claim::Key),
             IndexModel::builder().keys(doc! { "duty": 1, "due": 1 }).options(due).build(),
         ];
-        let kept = std::time::Duration::from_secs(TOMBSTONE_DAYS * 86_400);
+        let kept = Duration::from_secs(TOMBSTONE_DAYS * 86_400);
         let clean_up = IndexOptions::builder().expire_after(kept).build();
         let forget = IndexModel::builder().keys(doc! { "deleted_at": 1 }).options(clean_up).build();
         let by_job = IndexModel::builder().keys(doc! { "job": 1, "run": -1 }).build();
@@ -142,7 +145,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Where that is not known to be done.
-    pub async fn insert(&self, job: Job) -> Result<Inserted, StoreError> {
+    pub async fn insert(&self, job: Arc<Job>) -> Result<Inserted, StoreError> {
         // Without the unique indexes neither a window nor a key would refuse anybody.
         self.prepare().await?;
         self.inserts.submit(job).await
@@ -177,7 +180,7 @@ impl Jobs {
 
     /// The time of the database, `duration` from now.
     #[must_use]
-    pub fn after(&self, duration: std::time::Duration) -> DateTime {
+    pub fn after(&self, duration: Duration) -> DateTime {
         self.mongo.clock().after(duration)
     }
 
@@ -194,8 +197,9 @@ impl Jobs {
     }
 }
 
-async fn commit_inserts(mongo: Mongo, jobs: Vec<Job>) -> Vec<Result<Inserted, StoreError>> {
-    let inserted = match mongo.insert_many(JOBS, &jobs).await {
+async fn commit_inserts(mongo: Mongo, jobs: Vec<Arc<Job>>) -> Vec<Result<Inserted, StoreError>> {
+    let documents: Vec<&Job> = jobs.iter().map(Arc::as_ref).collect();
+    let inserted = match mongo.insert_many(JOBS, &documents).await {
         Ok(inserted) => inserted,
         Err(error) => return jobs.iter().map(|_| Err(error.clone())).collect(),
     };

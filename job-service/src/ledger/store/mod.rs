@@ -32,6 +32,9 @@ use crate::{
 
 const RUNS: &str = "runs";
 
+/// Under load, the time from one command of claims or of outcomes to the next.
+const PACE: Duration = Duration::from_millis(15);
+
 /// The runs that this service knows.
 #[derive(Clone)]
 pub struct Ledger {
@@ -55,7 +58,7 @@ impl Ledger {
     pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration, chronicle: Chronicle) -> Self {
         let mongo = mongo.slow_after(lease / 6);
         let core = Arc::new(Core { mongo, worker, held, lease, chronicle });
-        let limits = GroupLimits::default();
+        let limits = GroupLimits { pace: PACE, ..GroupLimits::default() };
         let claims = {
             let core = Arc::clone(&core);
             GroupCommit::start(limits, move |claims| Arc::clone(&core).commit_claims(claims))
