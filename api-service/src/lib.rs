@@ -69,7 +69,7 @@ impl App {
         let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "api-service")
             .await
             .context("could not use API_MONGO_URI")?;
-        let broker = Broker::connect(&settings.nats, settings.streams, "api-service").await?;
+        let broker = Broker::connect(&settings.common.nats, settings.common.streams, "api-service").await?;
         let (jobs, waiters) = (Jobs::new(mongo), Waiters::default());
         // Marks come off long before the scan would look at them.
         let noting = Arc::new(Noting::new(settings.jobs.relay_after / 2));

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use api_service::{App, settings::Settings};
 use clap::{Parser, Subcommand};
-use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use service_kit::{faults, outcome, probe, shutdown, telemetry};
+
+const SERVICE: &str = "api-service";
 
 /// Takes jobs over HTTP and shows how they end.
 #[derive(Debug, Parser)]
@@ -26,28 +28,19 @@ enum Command {
 async fn main() -> ExitCode {
     faults::setup();
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match Settings::from_env() {
+    let settings = match outcome::settings_or_exit(SERVICE, Settings::from_env()) {
         Ok(settings) => settings,
-        Err(wrong) => {
-            eprintln!("api-service: wrong settings:\n{wrong}");
-            return ExitCode::from(EXIT_BAD_SETTINGS);
-        }
+        Err(code) => return code,
     };
     let done = match command {
         Command::Serve => serve(settings).await,
         Command::Healthcheck => probe::ready(settings.addr).await,
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("api-service: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(SERVICE, done)
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::start(&settings.log, settings.log_format);
+    telemetry::start(&settings.common.log, settings.common.log_format);
     let stop = shutdown::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

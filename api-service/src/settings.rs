@@ -4,10 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 use service_kit::{
+    common::{CommonSettings, RawCommonSettings},
     settings::{BadSettings, Check, from_env},
-    telemetry::{LogFilter, LogFormat},
 };
-use shared_events::{connect::NatsSettings, streams::StreamSettings};
 
 /// All settings of a replica.
 #[derive(Debug, Clone)]
@@ -20,20 +19,14 @@ pub struct Settings {
     pub mongo_uri: String,
     /// Its name.
     pub mongo_database: String,
-    /// The broker.
-    pub nats: NatsSettings,
-    /// What streams are created with, where they are missing.
-    pub streams: StreamSettings,
+    /// What both services have.
+    pub common: CommonSettings,
     /// Which origins' pages may use the API; none where empty.
     pub cors_origins: Vec<String>,
     /// How jobs are taken and announced.
     pub jobs: JobSettings,
     /// How long requests and announcements under way may take after SIGTERM.
     pub shutdown_grace: Duration,
-    /// Which lines to log.
-    pub log: LogFilter,
-    /// How they look.
-    pub log_format: LogFormat,
 }
 
 /// How jobs are taken and announced.
@@ -59,12 +52,6 @@ struct Raw {
     http_threads: Option<String>,
     api_mongo_uri: Option<String>,
     api_mongo_database: Option<String>,
-    nats_url: Option<String>,
-    nats_user: Option<String>,
-    nats_password: Option<String>,
-    nats_replicas: Option<String>,
-    nats_jobs_max_mib: Option<String>,
-    nats_events_max_mib: Option<String>,
     cors_origins: Option<String>,
     reconcile_s: Option<String>,
     rerun_window_s: Option<String>,
@@ -73,8 +60,8 @@ struct Raw {
     relay_after_s: Option<String>,
     silent_after_s: Option<String>,
     shutdown_grace_s: Option<String>,
-    log: Option<String>,
-    log_format: Option<String>,
+    #[serde(flatten)]
+    common: RawCommonSettings,
 }
 
 impl Settings {
@@ -88,8 +75,6 @@ impl Settings {
 
     fn parse(raw: Raw) -> Result<Self, BadSettings> {
         let mut check = Check::new();
-        let streams = StreamSettings::default();
-        let (jobs_mib, events_mib) = (streams.jobs_max_bytes >> 20, streams.events_max_bytes >> 20);
         let settings = Self {
             addr: check.value("API_ADDR", raw.api_addr, SocketAddr::from(([127, 0, 0, 1], 8000))),
             http_threads: check.number("HTTP_THREADS", raw.http_threads, cores(), 1..=1024),
@@ -99,26 +84,7 @@ impl Settings {
                 "mongodb://127.0.0.1:27017".to_owned(),
             ),
             mongo_database: check.value("API_MONGO_DATABASE", raw.api_mongo_database, "hasty_api".to_owned()),
-            nats: NatsSettings {
-                url: check.value("NATS_URL", raw.nats_url, "nats://127.0.0.1:4222".to_owned()),
-                user: check.optional("NATS_USER", raw.nats_user),
-                password: check.optional("NATS_PASSWORD", raw.nats_password),
-            },
-            streams: StreamSettings {
-                replicas: check.number("NATS_REPLICAS", raw.nats_replicas, streams.replicas, 1..=5),
-                jobs_max_bytes: check.number(
-                    "NATS_JOBS_MAX_MIB",
-                    raw.nats_jobs_max_mib,
-                    jobs_mib,
-                    1..=1 << 30,
-                ) << 20,
-                events_max_bytes: check.number(
-                    "NATS_EVENTS_MAX_MIB",
-                    raw.nats_events_max_mib,
-                    events_mib,
-                    1..=1 << 30,
-                ) << 20,
-            },
+            common: raw.common.parse(&mut check),
             cors_origins: check
                 .optional::<String>("CORS_ORIGINS", raw.cors_origins)
                 .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
@@ -132,8 +98,6 @@ impl Settings {
                 silent_after: check.seconds("SILENT_AFTER_S", raw.silent_after_s, 600.0, 0.5..=86_400.0),
             },
             shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),
-            log: check.value("LOG", raw.log, LogFilter::default()),
-            log_format: check.value("LOG_FORMAT", raw.log_format, LogFormat::default()),
         };
         check.finish(settings)
     }

@@ -70,7 +70,7 @@ impl App {
         let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "job-service")
             .await
             .context("could not use JOB_MONGO_URI")?;
-        let broker = Broker::connect(&settings.nats, settings.streams, "job-service").await?;
+        let broker = Broker::connect(&settings.common.nats, settings.common.streams, "job-service").await?;
         let (held, worker) = (Held::default(), WorkerId::generate());
         let settings = Arc::new(settings.worker);
         let chronicle = Chronicle::open(settings.chronicle.as_deref(), &worker)

@@ -10,8 +10,10 @@ use job_service::{
     kinds::Registry,
     settings::{Settings, WorkerSettings},
 };
-use service_kit::{faults, probe, settings::EXIT_BAD_SETTINGS, shutdown, telemetry};
+use service_kit::{faults, outcome, probe, shutdown, telemetry};
 use shared_events::WorkerId;
+
+const SERVICE: &str = "job-service";
 
 /// Runs Hasty's jobs.
 #[derive(Debug, Parser)]
@@ -36,25 +38,16 @@ enum Command {
 async fn main() -> ExitCode {
     faults::setup();
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match Settings::from_env() {
+    let settings = match outcome::settings_or_exit(SERVICE, Settings::from_env()) {
         Ok(settings) => settings,
-        Err(wrong) => {
-            eprintln!("job-service: wrong settings:\n{wrong}");
-            return ExitCode::from(EXIT_BAD_SETTINGS);
-        }
+        Err(code) => return code,
     };
     let done = match command {
         Command::Serve => serve(settings).await,
         Command::Healthcheck => probe::ready(settings.health_addr).await,
         Command::Attempt => attempt(&settings.worker).await,
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("job-service: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(SERVICE, done)
 }
 
 async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
@@ -63,7 +56,7 @@ async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::start(&settings.log, settings.log_format);
+    telemetry::start(&settings.common.log, settings.common.log_format);
     let stop = shutdown::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use service_kit::{
+    common::{CommonSettings, RawCommonSettings},
     settings::{BadSettings, Check, from_env},
-    telemetry::{LogFilter, LogFormat},
 };
-use shared_events::{Queue, connect::NatsSettings, streams::StreamSettings};
+use shared_events::Queue;
 
 /// All settings of a worker.
 #[derive(Debug, Clone)]
@@ -16,18 +16,12 @@ pub struct Settings {
     pub mongo_uri: String,
     /// Its name.
     pub mongo_database: String,
-    /// The broker.
-    pub nats: NatsSettings,
-    /// What streams are created with, where they are missing.
-    pub streams: StreamSettings,
+    /// What both services have.
+    pub common: CommonSettings,
     /// Where the health endpoints listen.
     pub health_addr: SocketAddr,
     /// How runs are taken and kept.
     pub worker: WorkerSettings,
-    /// Which lines to log.
-    pub log: LogFilter,
-    /// How they look.
-    pub log_format: LogFormat,
 }
 
 /// How a worker takes and keeps runs.
@@ -64,12 +58,6 @@ impl WorkerSettings {
 struct Raw {
     job_mongo_uri: Option<String>,
     job_mongo_database: Option<String>,
-    nats_url: Option<String>,
-    nats_user: Option<String>,
-    nats_password: Option<String>,
-    nats_replicas: Option<String>,
-    nats_jobs_max_mib: Option<String>,
-    nats_events_max_mib: Option<String>,
     worker_health_addr: Option<String>,
     worker_concurrency: Option<String>,
     worker_queues: Option<String>,
@@ -81,8 +69,8 @@ struct Raw {
     relay_scan_s: Option<String>,
     relay_after_s: Option<String>,
     retry_base_s: Option<String>,
-    log: Option<String>,
-    log_format: Option<String>,
+    #[serde(flatten)]
+    common: RawCommonSettings,
 }
 
 impl Settings {
@@ -96,8 +84,6 @@ impl Settings {
 
     fn parse(raw: Raw) -> Result<Self, BadSettings> {
         let mut check = Check::new();
-        let streams = StreamSettings::default();
-        let mib = |bytes: i64| bytes >> 20;
         let settings = Self {
             mongo_uri: check.value(
                 "JOB_MONGO_URI",
@@ -109,26 +95,7 @@ impl Settings {
                 raw.job_mongo_database,
                 "hasty_jobs".to_owned(),
             ),
-            nats: NatsSettings {
-                url: check.value("NATS_URL", raw.nats_url, "nats://127.0.0.1:4222".to_owned()),
-                user: check.optional("NATS_USER", raw.nats_user),
-                password: check.optional("NATS_PASSWORD", raw.nats_password),
-            },
-            streams: StreamSettings {
-                replicas: check.number("NATS_REPLICAS", raw.nats_replicas, streams.replicas, 1..=5),
-                jobs_max_bytes: check.number(
-                    "NATS_JOBS_MAX_MIB",
-                    raw.nats_jobs_max_mib,
-                    mib(streams.jobs_max_bytes),
-                    1..=1 << 30,
-                ) << 20,
-                events_max_bytes: check.number(
-                    "NATS_EVENTS_MAX_MIB",
-                    raw.nats_events_max_mib,
-                    mib(streams.events_max_bytes),
-                    1..=1 << 30,
-                ) << 20,
-            },
+            common: raw.common.parse(&mut check),
             health_addr: check.value(
                 "WORKER_HEALTH_ADDR",
                 raw.worker_health_addr,
@@ -146,8 +113,6 @@ impl Settings {
                 faults: check.value("WORKER_FAULTS", raw.worker_faults, false),
                 chronicle: check.optional("WORKER_CHRONICLE_DIR", raw.worker_chronicle_dir),
             },
-            log: check.value("LOG", raw.log, LogFilter::default()),
-            log_format: check.value("LOG_FORMAT", raw.log_format, LogFormat::default()),
         };
         check.finish(settings)
     }

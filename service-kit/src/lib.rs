@@ -2,9 +2,11 @@
 //! group commit and clock, and stopping.
 
 pub mod clock;
+pub mod common;
 pub mod faults;
 pub mod group;
 pub mod mongo;
+pub mod outcome;
 pub mod pace;
 pub mod probe;
 pub mod settings;

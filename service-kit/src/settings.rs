@@ -5,9 +5,6 @@ use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use serde::de::DeserializeOwned;
 
-/// Exit code of a process whose settings are wrong (`EX_CONFIG` of sysexits.h).
-pub const EXIT_BAD_SETTINGS: u8 = 78;
-
 /// Everything that is wrong with the settings; shown one mistake a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSettings(Vec<String>);

@@ -50,7 +50,9 @@ async fn a_paused_server_answers_after_it_is_resumed() {
     things.insert_one(doc! { "_id": 1 }).await.unwrap();
     assert!(stack.job_mongo().pause());
     let insert = tokio::spawn(async move { things.insert_one(doc! { "_id": 2 }).await.map(drop) });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Stopped, by the kernel's word (proc_pid_stat(5)), and not ended.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", stack.job_mongo().pid().unwrap())).unwrap();
+    assert!(stat.contains(") T "), "{stat}");
     assert!(!insert.is_finished() && stack.job_mongo().is_running());
     assert!(stack.job_mongo().resume());
     insert.await.unwrap().unwrap();

@@ -1,0 +1,59 @@
+//! The settings that both services have: the broker and the logs.
+
+use serde::Deserialize;
+use shared_events::{connect::NatsSettings, streams::StreamSettings};
+
+use crate::{
+    settings::Check,
+    telemetry::{LogFilter, LogFormat},
+};
+
+/// How to reach the broker, what its streams are created with, and how to log.
+#[derive(Debug, Clone)]
+pub struct CommonSettings {
+    /// The broker.
+    pub nats: NatsSettings,
+    /// What streams are created with, where they are missing.
+    pub streams: StreamSettings,
+    /// Which lines to log.
+    pub log: LogFilter,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// The same as the environment has it; each service flattens it into its own.
+#[derive(Debug, Deserialize)]
+pub struct RawCommonSettings {
+    nats_url: Option<String>,
+    nats_user: Option<String>,
+    nats_password: Option<String>,
+    nats_replicas: Option<String>,
+    nats_jobs_max_mib: Option<String>,
+    nats_events_max_mib: Option<String>,
+    log: Option<String>,
+    log_format: Option<String>,
+}
+
+impl RawCommonSettings {
+    /// Parses all of it; what is wrong is remembered in `check`.
+    pub fn parse(self, check: &mut Check) -> CommonSettings {
+        let streams = StreamSettings::default();
+        let mut max_bytes = |name: &str, raw: Option<String>, default: i64| {
+            check.number(name, raw, default >> 20, 1..=1 << 30) << 20
+        };
+        let jobs_max_bytes = max_bytes("NATS_JOBS_MAX_MIB", self.nats_jobs_max_mib, streams.jobs_max_bytes);
+        let events_max_bytes =
+            max_bytes("NATS_EVENTS_MAX_MIB", self.nats_events_max_mib, streams.events_max_bytes);
+        let replicas = check.number("NATS_REPLICAS", self.nats_replicas, streams.replicas, 1..=5);
+        CommonSettings {
+            nats: NatsSettings {
+                url: check.value("NATS_URL", self.nats_url, "nats://127.0.0.1:4222".to_owned()),
+                user: check.optional("NATS_USER", self.nats_user),
+                password: check.optional("NATS_PASSWORD", self.nats_password),
+            },
+            streams: StreamSettings { replicas, jobs_max_bytes, events_max_bytes },
+            log: check.value("LOG", self.log, LogFilter::default()),
+            log_format: check.value("LOG_FORMAT", self.log_format, LogFormat::default()),
+        }
+    }
+}
