@@ -4,7 +4,6 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use futures::future::join_all;
 use serde::Serialize;
 use shared_events::JsonText;
 
@@ -42,10 +41,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
     let drafts = drafts(read_fields(&request, body, MAX_BODY).await?)?;
-    // All at once, so that they share the commit.
-    let creating =
-        drafts.into_iter().map(|draft| async { creator.create(draft?, None, context.trace).await });
-    let created = join_all(creating).await;
+    let created = creator.create_all(drafts, context.trace).await?;
     let results = created.iter().map(answer).collect();
     Ok(HttpResponse::Ok().json(Answers { results }))
 }

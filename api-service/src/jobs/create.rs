@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use service_kit::faults::gap;
 use shared_events::TraceContext;
-use tracing::debug;
+use tokio::runtime::Handle;
+use tracing::{debug, error};
 
 use super::{
     Draft, Job, Jobs,
@@ -22,6 +24,7 @@ pub struct Creator {
     relay: Relay,
     rerun_window: Duration,
     announce_after: Duration,
+    runtime: Handle,
 }
 
 /// What a request to create a job led to.
@@ -34,10 +37,10 @@ pub enum Created {
 }
 
 impl Creator {
-    /// Prepares it.
+    /// Prepares it, to be used from any thread; called on the runtime that jobs are to be created on.
     #[must_use]
-    pub const fn new(jobs: Jobs, relay: Relay, rerun_window: Duration, announce_after: Duration) -> Self {
-        Self { jobs, relay, rerun_window, announce_after }
+    pub fn new(jobs: Jobs, relay: Relay, rerun_window: Duration, announce_after: Duration) -> Self {
+        Self { jobs, relay, rerun_window, announce_after, runtime: Handle::current() }
     }
 
     /// Stores the job, journaled, and has it announced.
@@ -46,6 +49,46 @@ impl Creator {
     /// 409 while the object's window is taken; 422 where the key was used for something else; 503
     /// where the job is not known to be stored.
     pub async fn create(
+        &self,
+        draft: Draft,
+        key: Option<String>,
+        trace: TraceContext,
+    ) -> Result<Created, Problem> {
+        let creator = self.clone();
+        self.to_the_end(async move { creator.store(draft, key, trace).await }).await?
+    }
+
+    /// The same for many, all at once, so that they share the commit; each has its own answer, in order.
+    ///
+    /// # Errors
+    /// Where nothing is known of any of them.
+    pub async fn create_all(
+        &self,
+        drafts: Vec<Result<Draft, Problem>>,
+        trace: TraceContext,
+    ) -> Result<Vec<Result<Created, Problem>>, Problem> {
+        let creator = self.clone();
+        self.to_the_end(async move {
+            let storing = drafts.into_iter().map(|draft| async { creator.store(draft?, None, trace).await });
+            join_all(storing).await
+        })
+        .await
+    }
+
+    /// In a task of its own: a client that goes away ends its request's future, and a job that was
+    /// stored by then would be left to the scan. On the runtime of the database's and the broker's
+    /// connections, where no step has to wake another thread.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        creating: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.runtime.spawn(creating).await.map_err(|panic| {
+            error!(%panic, "creating a job broke off");
+            Problem::unavailable("creating the job broke off")
+        })
+    }
+
+    async fn store(
         &self,
         draft: Draft,
         key: Option<String>,
