@@ -124,6 +124,16 @@ impl App {
         runs.count_documents(filter).await.expect("the runs can be counted")
     }
 
+    /// A stream of the broker, as it is now.
+    ///
+    /// # Panics
+    /// Where the broker cannot be asked.
+    pub async fn stream(&self, name: &str) -> async_nats::jetstream::stream::Stream {
+        let client = async_nats::connect(self.stack.nats().url()).await.expect("the broker answers");
+        let stream = async_nats::jetstream::new(client).get_stream(name).await;
+        stream.unwrap_or_else(|error| panic!("no stream {name}: {error}"))
+    }
+
     /// Which worker did the job's latest attempt, counted from 0.
     ///
     /// # Panics
