@@ -97,12 +97,17 @@ impl App {
             .unwrap_or_else(|| panic!("the ledger knows nothing of {job:?}"))
     }
 
+    /// The api-service's jobs, as it stores them.
+    pub async fn jobs(&self) -> Collection<Document> {
+        collection(self.stack.api_mongo(), "hasty_api", "jobs").await
+    }
+
     /// How many jobs the api-service has stored.
     ///
     /// # Panics
     /// Where its database cannot be read.
     pub async fn stored_jobs(&self, filter: Document) -> u64 {
-        let jobs = collection::<Document>(self.stack.api_mongo(), "hasty_api", "jobs").await;
+        let jobs = self.jobs().await;
         jobs.count_documents(filter).await.expect("the jobs can be counted")
     }
 
@@ -111,7 +116,7 @@ impl App {
     /// # Panics
     /// Where it cannot be dropped.
     pub async fn drop_jobs(&self) {
-        let jobs = collection::<Document>(self.stack.api_mongo(), "hasty_api", "jobs").await;
+        let jobs = self.jobs().await;
         jobs.client().database("hasty_api").drop().await.expect("the database can be dropped");
     }
 
@@ -122,6 +127,16 @@ impl App {
     pub async fn ledger_runs(&self, filter: Document) -> u64 {
         let runs = collection::<Document>(self.stack.job_mongo(), "hasty_jobs", "runs").await;
         runs.count_documents(filter).await.expect("the runs can be counted")
+    }
+
+    /// A stream of the broker, as it is now.
+    ///
+    /// # Panics
+    /// Where the broker cannot be asked.
+    pub async fn stream(&self, name: &str) -> async_nats::jetstream::stream::Stream {
+        let client = async_nats::connect(self.stack.nats().url()).await.expect("the broker answers");
+        let stream = async_nats::jetstream::new(client).get_stream(name).await;
+        stream.unwrap_or_else(|error| panic!("no stream {name}: {error}"))
     }
 
     /// Which worker did the job's latest attempt, counted from 0.

@@ -1,8 +1,8 @@
 //! Claims announced jobs, runs their handlers under a lease, and records how each run ended.
 //!
 //! Somebody following a job reads [`fetch`] (stream to slot), `claim` and [`ledger`] (the claim), [`attempt`]
-//! (the handler and its outcome), [`relay`] (ledger to broker); [`lease`] and [`due`] heal what is
-//! interrupted on the way.
+//! (the handler and its outcome), [`relay`] (ledger to broker); [`lease`], [`due`] and [`resume`] heal
+//! what is interrupted on the way.
 
 pub mod attempt;
 pub mod backoff;
@@ -19,6 +19,7 @@ pub mod lease;
 pub mod ledger;
 mod pull;
 pub mod relay;
+pub mod resume;
 pub mod settings;
 
 use std::{
@@ -171,7 +172,7 @@ async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
     }
     info!("ledger is there; taking jobs");
     let due_scan = fetcher.runner.settings.due_scan;
-    tokio::join!(fetcher.run(stop), due::scan(fetcher, due_scan, stop));
+    tokio::join!(fetcher.run(stop), due::scan(fetcher, due_scan, stop), resume::keep(fetcher, stop));
 }
 
 async fn prepare(ledger: &Ledger) -> Result<(), service_kit::StoreError> {

@@ -43,6 +43,18 @@ pub enum StoreError {
     Unreadable(String),
 }
 
+impl StoreError {
+    /// Whether a write that ended with this may have been done all the same.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Overloaded => false,
+            Self::Database(error) => !matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. }),
+            Self::Refused { .. } | Self::Unknown | Self::Unreadable(_) => true,
+        }
+    }
+}
+
 /// How long a single read or write may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 

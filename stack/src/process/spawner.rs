@@ -12,7 +12,7 @@ use std::sync::{LazyLock, mpsc};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{Pid, getppid};
 
 struct Request {
@@ -47,6 +47,12 @@ pub(super) fn spawn(mut command: Command, at_parents_death: Signal) -> io::Resul
             return Err(io::ErrorKind::NotConnected.into());
         }
         setrlimit(Resource::RLIMIT_NOFILE, most_files, most_files)?;
+        // A write over a limit that a test sets later is to fail, as on a full disk, and not to kill.
+        // SAFETY: ignoring a signal installs no handler, and is async-signal-safe.
+        #[allow(unsafe_code)]
+        unsafe {
+            nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn)?;
+        }
         Ok(())
     };
     // A group of its own: Ctrl-C in the terminal reaches only us, and we stop the children in order.

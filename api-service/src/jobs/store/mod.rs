@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use bson::{DateTime, doc};
 use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
-use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard};
+use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard, mongo::DEADLINE};
 use shared_events::JobId;
 use tokio::sync::OnceCell;
 
@@ -146,9 +146,13 @@ impl Jobs {
     /// # Errors
     /// Where that is not known to be done.
     pub async fn insert(&self, job: Arc<Job>) -> Result<Inserted, StoreError> {
-        // Without the unique indexes neither a window nor a key would refuse anybody.
-        self.prepare().await?;
-        self.inserts.submit(job).await
+        let insert = async {
+            // Without the unique indexes neither a window nor a key would refuse anybody.
+            self.prepare().await?;
+            self.inserts.submit(job).await
+        };
+        // All of it: where the database hangs, each step and each group before this one takes that long.
+        tokio::time::timeout(DEADLINE, insert).await.unwrap_or(Err(StoreError::Unknown))
     }
 
     /// The job with this id.

@@ -61,6 +61,7 @@ impl Core {
         self: Arc<Self>,
         claims: Vec<Announced>,
     ) -> Vec<Result<Claimed, StoreError>> {
+        let _under_way = self.doubts.under_way(claims.iter().map(|claim| claim.created.run_id()).collect());
         let now = self.mongo.clock().now();
         let fresh: Vec<Run> = claims
             .iter()

@@ -2,6 +2,7 @@
 
 mod cancels;
 mod claims;
+mod doubts;
 mod endings;
 mod leases;
 
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, mongo::DEADLINE};
 use shared_events::{AttemptSummary, Queue, RunId, Status, WorkerId};
 
-use self::endings::Told;
+use self::{doubts::Doubts, endings::Told};
 use super::Run;
 use crate::{
     chronicle::Chronicle,
@@ -50,6 +51,7 @@ struct Core {
     held: Held,
     lease: Duration,
     chronicle: Chronicle,
+    doubts: Doubts,
 }
 
 impl Ledger {
@@ -57,7 +59,7 @@ impl Ledger {
     #[must_use]
     pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration, chronicle: Chronicle) -> Self {
         let mongo = mongo.slow_after(lease / 6);
-        let core = Arc::new(Core { mongo, worker, held, lease, chronicle });
+        let core = Arc::new(Core { mongo, worker, held, lease, chronicle, doubts: Doubts::default() });
         let limits = GroupLimits { pace: PACE, ..GroupLimits::default() };
         let claims = {
             let core = Arc::clone(&core);
@@ -105,7 +107,25 @@ impl Ledger {
     /// # Errors
     /// Where the database did not do it: give the announcement back.
     pub async fn claim(&self, announced: Announced) -> Result<Claimed, StoreError> {
-        self.claims.submit(announced).await
+        let id = announced.created.run_id();
+        let claimed = self.claims.submit(announced).await;
+        if claimed.as_ref().is_err_and(StoreError::may_be_done) {
+            self.core.doubts.raise([id]);
+        }
+        claimed
+    }
+
+    /// Waits until the outcomes of claims are in doubt, and says of how many.
+    pub async fn in_doubt(&self) -> usize {
+        self.core.doubts.any().await
+    }
+
+    /// Up to `most` runs whose claim was in doubt and that turned out to be this worker's: they are to be run.
+    ///
+    /// # Errors
+    /// Where the database does not answer: they stay in doubt.
+    pub async fn take_doubtful(&self, most: usize) -> Result<Vec<(Run, Claiming)>, StoreError> {
+        self.core.take_doubtful(most).await
     }
 
     /// Records how a run's attempt ended: `run` is as it is to be, its attempt unchanged. Journaled.
@@ -148,8 +168,16 @@ impl Ledger {
         let found = core.find(filter, most).await?;
         let mut claiming: HashMap<RunId, Claiming> =
             found.iter().filter_map(|run| Some((run.id, core.held.claiming(run.id)?))).collect();
-        let found = found.into_iter().filter(|run| claiming.contains_key(&run.id)).collect();
-        let taken = core.act_on(found, &HashSet::new()).await?;
+        let found: Vec<Run> = found.into_iter().filter(|run| claiming.contains_key(&run.id)).collect();
+        let acting = {
+            let core = Arc::clone(core);
+            async move {
+                let _under_way = core.doubts.under_way(found.iter().map(|run| run.id).collect());
+                core.act_on(found, &HashSet::new()).await
+            }
+        };
+        let taken = core.mongo.within(DEADLINE, acting).await;
+        let taken = taken.inspect_err(|_| core.doubts.raise(claiming.keys().copied()))?;
         Ok(taken
             .into_iter()
             .filter_map(|taken| {

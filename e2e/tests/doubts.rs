@@ -1,0 +1,111 @@
+//! Claims whose answer is lost: the ledger has them, and the worker that made them does not know. They are gone on
+//! with under the same attempt, long before their lease ends, and nobody pays for it.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use e2e::{App, JobView, NewJob, Status};
+use serde_json::Value;
+use stack::{Builder, Stack, chaos::Proxy, poll};
+
+/// So long that whatever waits for its end is noticed.
+const LEASE_S: u64 = 120;
+const SOON: Duration = Duration::from_secs(20);
+const CHRONICLE: &str = "chronicle";
+
+/// What only the claim of a run that the ledger knows already has in it: in its filter, a flag that is null.
+const CLAIM_OF_A_KNOWN_RUN: &[&str] = &["\ncancel_requested\0"];
+const FIRST_CLAIM: &[&str] = &["insert\0"];
+
+#[tokio::test]
+async fn a_retry_whose_claim_was_not_answered_runs_at_once_and_is_charged_once() {
+    let (builder, proxies) = behind_a_proxy(CLAIM_OF_A_KNOWN_RUN);
+    let app = App::start(builder.workers(2).env("RETRY_BASE_S", 0.1)).await;
+    the_proxy(&proxies, |proxy| proxy.cut_before_reply(1));
+    let ended = app.ended_within(&app.create(&NewJob::fault(&["retry", "done"])).await, SOON).await;
+    assert_eq!(the_proxy(&proxies, Proxy::replies_cut), 1);
+    assert_eq!((ended.status, ended.attempt), (Status::Finished, 2), "{ended:?}");
+    let run = app.ledger(&ended).await;
+    assert_eq!((run.charged, run.lost), (2, 0), "{run:?}");
+    assert_eq!(run.outcomes(), ["failed", "finished"]);
+    assert_eq!(deeds(&app, &ended, "started"), [1, 2]);
+    assert_eq!(deeds(&app, &ended, "resumed"), [2]);
+}
+
+#[tokio::test]
+async fn a_first_claim_that_was_not_answered_needs_no_second_announcement() {
+    let (builder, proxies) = behind_a_proxy(FIRST_CLAIM);
+    let app = App::start(builder.workers(1)).await;
+    the_proxy(&proxies, |proxy| proxy.cut_before_reply(1));
+    let job = app.create(&NewJob::noop()).await;
+    let cut = || async { the_proxy(&proxies, Proxy::replies_cut) == 1 };
+    poll::until("the claim's reply to be cut", SOON, cut).await.unwrap();
+    // As if another worker had got the announcement and had left the run, whose lease lives, to its owner.
+    app.stream("JOBS").await.purge().await.unwrap();
+    let ended = app.ended_within(&job, SOON).await;
+    assert_eq!((ended.status, ended.attempt), (Status::Finished, 1), "{ended:?}");
+    let run = app.ledger(&ended).await;
+    assert_eq!((run.charged, run.lost, run.outcomes()), (1, 0, vec!["finished"]));
+    assert_eq!(deeds(&app, &ended, "started"), [1]);
+}
+
+#[tokio::test]
+async fn claims_under_way_while_the_ledger_hangs_charge_nobody() {
+    let app = App::start(with_chronicles().workers(2).env("RETRY_BASE_S", 0.5)).await;
+    let failing = app.create_many(&NewJob::fault(&["retry", "done"]), 20).await;
+    let mongo = app.stack().job_mongo();
+    assert!(mongo.pause());
+    let waiting = app.create_many(&NewJob::noop(), 20).await;
+    // The outage itself, not a wait for anything: longer than a worker waits for an answer.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(mongo.resume());
+    for job in [failing, waiting].concat() {
+        let ended = app.ended_within(&job, 2 * SOON).await;
+        let attempts = if ended.kind == "fault" { 2 } else { 1 };
+        assert_eq!((ended.status, ended.attempt), (Status::Finished, attempts), "{ended:?}");
+        let run = app.ledger(&ended).await;
+        assert_eq!((run.charged, run.lost), (attempts, 0), "{run:?}");
+        assert_eq!(deeds(&app, &ended, "started"), (1..=attempts).collect::<Vec<_>>(), "{ended:?}");
+    }
+}
+
+type Proxies = Arc<Mutex<Vec<Proxy>>>;
+
+/// A stack whose workers reach the ledger through a proxy that knows a write by these markers.
+fn behind_a_proxy(markers: &'static [&'static str]) -> (Builder, Proxies) {
+    let proxies = Proxies::default();
+    let kept = proxies.clone();
+    let route = move |name: &str, url: &str| {
+        if name != "job-mongo" {
+            return url.to_owned();
+        }
+        let proxy = Proxy::start(url, markers).unwrap();
+        let url = proxy.url();
+        kept.lock().unwrap().push(proxy);
+        url
+    };
+    (with_chronicles().route(route), proxies)
+}
+
+fn with_chronicles() -> Builder {
+    let builder = Stack::builder().api(1).env("LEASE_S", LEASE_S).env("WORKER_FAULTS", true);
+    builder.env("WORKER_CHRONICLE_DIR", CHRONICLE)
+}
+
+fn the_proxy<T>(proxies: &Proxies, act: impl FnOnce(&Proxy) -> T) -> T {
+    act(&proxies.lock().unwrap()[0])
+}
+
+/// The attempts of the job's first run that the workers' chronicles tell this of, in their order.
+fn deeds(app: &App, job: &JobView, deed: &str) -> Vec<u32> {
+    let run = format!("{}.1", job.id);
+    let files = std::fs::read_dir(app.stack().folder().join(CHRONICLE)).unwrap().flatten();
+    let books = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "jsonl"));
+    let text: String = books.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told = lines.filter(|line| line["run"] == *run && line["deed"] == deed);
+    let mut attempts: Vec<u32> = told.map(|line| line["attempt"].as_u64().unwrap() as u32).collect();
+    attempts.sort_unstable();
+    attempts
+}
