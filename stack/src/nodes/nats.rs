@@ -25,11 +25,14 @@ impl Nats<'_> {
         let config = dir.join("nats.conf");
         fs::write(&config, configuration(clients.number(), monitor.number()))
             .context("could not write nats.conf")?;
+        // Beside everything else on the machine, fewer threads spend less time on looking for work.
+        let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+        let own_choice = std::env::var("GOMAXPROCS").unwrap_or_else(|_| threads.to_string());
         let spec = Spec {
             name: "nats".into(),
             program: self.servers.nats.clone(),
             args: vec!["--config".into(), config.into()],
-            env: Vec::new(),
+            env: vec![("GOMAXPROCS".into(), own_choice)],
             dir,
             at_parents_death: Signal::SIGKILL,
         };

@@ -31,7 +31,7 @@ const OBJECT_WINDOW: &str = "object_window";
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
 /// Under load, the time from one command of inserts to the next: somebody waits for each.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(8);
 
 /// How long the id of a deleted job is remembered.
 const TOMBSTONE_DAYS: u64 = 8;
