@@ -21,15 +21,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long one waits for a turn to publish.
 const TURN_WAIT: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// See the module. Copies share it.
 #[derive(Debug, Clone)]
-pub struct Broker {
+pub struct Broker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     nats: Nats,
     publisher: Publisher,
     streams: StreamSettings,
     turns: Arc<Semaphore>,
-    missing: Arc<Notify>,
-    ensured: Arc<watch::Sender<u64>>,
+    missing: Notify,
+    ensured: watch::Sender<u64>,
 }
 
 impl Broker {
@@ -44,34 +47,34 @@ impl Broker {
     ) -> Result<Self, ConnectError> {
         let nats = Nats::connect(settings, name).await?;
         let publisher = Publisher::new(nats.client().clone());
-        let ensured = Arc::new(watch::Sender::new(0));
+        let ensured = watch::Sender::new(0);
         let turns = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        Ok(Self { nats, publisher, streams, turns, missing: Arc::default(), ensured })
+        Ok(Self(Arc::new(Inner { nats, publisher, streams, turns, missing: Notify::new(), ensured })))
     }
 
     /// The connection.
     #[must_use]
-    pub const fn nats(&self) -> &Nats {
-        &self.nats
+    pub fn nats(&self) -> &Nats {
+        &self.0.nats
     }
 
     /// JetStream's API.
     #[must_use]
-    pub const fn jetstream(&self) -> &jetstream::Context {
-        self.publisher.jetstream()
+    pub fn jetstream(&self) -> &jetstream::Context {
+        self.0.publisher.jetstream()
     }
 
     /// Changes each time that all streams were seen to be there.
     #[must_use]
     pub fn ensured(&self) -> watch::Receiver<u64> {
-        self.ensured.subscribe()
+        self.0.ensured.subscribe()
     }
 
     /// A turn to publish something in the background, so that not more is under way than the server
     /// acknowledges; none where it takes too long, or at once where there is no connection.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turns = Arc::clone(&self.turns);
-        if !self.nats.is_connected() {
+        let turns = Arc::clone(&self.0.turns);
+        if !self.0.nats.is_connected() {
             return turns.try_acquire_owned().ok();
         }
         tokio::time::timeout(TURN_WAIT, turns.acquire_owned()).await.ok()?.ok()
@@ -87,10 +90,10 @@ impl Broker {
         message_id: Option<&str>,
         body: Bytes,
     ) -> Result<Stored, PublishError> {
-        if !self.nats.is_connected() {
+        if !self.0.nats.is_connected() {
             return Err(PublishError::NoAnswer("not connected".to_owned()));
         }
-        let stored = self.publisher.publish(subject, message_id, body).await;
+        let stored = self.0.publisher.publish(subject, message_id, body).await;
         if matches!(stored, Err(PublishError::StreamMissing)) {
             self.suspect_missing();
         }
@@ -99,8 +102,8 @@ impl Broker {
 
     /// Publishes on core NATS: whoever listens gets it, and it may be lost.
     pub async fn tell(&self, subject: &'static str, body: Bytes) {
-        if self.nats.is_connected()
-            && let Err(error) = self.nats.client().publish(subject, body).await
+        if self.0.nats.is_connected()
+            && let Err(error) = self.0.nats.client().publish(subject, body).await
         {
             debug!(%error, subject, "could not tell");
         }
@@ -108,16 +111,16 @@ impl Broker {
 
     /// Has the streams looked at soon: one seems to be missing.
     pub fn suspect_missing(&self) {
-        self.missing.notify_one();
+        self.0.missing.notify_one();
     }
 
     /// Creates missing streams: after every connect, when one is missed, and now and then.
     pub async fn keep_streams(&self, stop: &CancellationToken) {
-        let mut connects = self.nats.connects();
+        let mut connects = self.0.nats.connects();
         loop {
-            if self.nats.is_connected() {
-                match streams::ensure(self.jetstream(), &self.streams).await {
-                    Ok(()) => self.ensured.send_modify(|count| *count += 1),
+            if self.0.nats.is_connected() {
+                match streams::ensure(self.jetstream(), &self.0.streams).await {
+                    Ok(()) => self.0.ensured.send_modify(|count| *count += 1),
                     Err(error) => {
                         warn!(?error, "streams are not all there");
                     }
@@ -128,7 +131,7 @@ impl Broker {
             let hint = async {
                 tokio::select! {
                     _ = connects.changed() => {}
-                    () = self.missing.notified() => tokio::time::sleep(jitter).await,
+                    () = self.0.missing.notified() => tokio::time::sleep(jitter).await,
                 }
             };
             tokio::select! {
