@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bson::doc;
 use e2e::{App, JobView, NewJob, Status};
 use serde_json::Value;
 use stack::{Builder, Stack, chaos::Proxy, poll};
@@ -53,10 +54,14 @@ async fn a_first_claim_that_was_not_answered_needs_no_second_announcement() {
 #[tokio::test]
 async fn a_claim_that_was_not_answered_keeps_its_lease_while_no_slot_is_free() {
     let (builder, proxies) = behind_a_proxy(FIRST_CLAIM);
-    let app = App::start(builder.workers(1).env("WORKER_CONCURRENCY", 1).env("LEASE_S", 3)).await;
+    let mut app = App::start(builder.workers(1).env("WORKER_CONCURRENCY", 1).env("LEASE_S", 3)).await;
     the_proxy(&proxies, |proxy| proxy.cut_before_reply(1));
     // Whichever of the two gets the slot, the other one waits for longer than a lease.
     let jobs = app.create_many(&NewJob::sleep(8.0), 2).await;
+    let claimed = || async { app.ledger_runs(doc! { "status": "running" }).await == 2 };
+    poll::until("both to be claimed", SOON, claimed).await.unwrap();
+    // It would take over what nobody keeps.
+    app.add_worker().await;
     for ended in app.all_ended(&jobs).await {
         assert_eq!((ended.status, ended.attempt), (Status::Finished, 1), "{ended:?}");
         let run = app.ledger(&ended).await;
