@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bson::doc;
 use e2e::{App, JobView, NewJob, Status};
 use serde_json::Value;
 use stack::{Builder, Stack, chaos::Proxy, poll};
@@ -51,8 +52,34 @@ async fn a_first_claim_that_was_not_answered_needs_no_second_announcement() {
 }
 
 #[tokio::test]
+async fn a_claim_that_was_not_answered_keeps_its_lease_while_no_slot_is_free() {
+    let (builder, proxies) = behind_a_proxy(FIRST_CLAIM);
+    let mut app = App::start(builder.workers(1).env("WORKER_CONCURRENCY", 1).env("LEASE_S", 3)).await;
+    the_proxy(&proxies, |proxy| proxy.cut_before_reply(1));
+    // Whichever of the two gets the slot, the other one waits for longer than a lease.
+    let jobs = app.create_many(&NewJob::sleep(8.0), 2).await;
+    let claimed = || async { app.ledger_runs(doc! { "status": "running" }).await == 2 };
+    poll::until("both to be claimed", SOON, claimed).await.unwrap();
+    // It would take over what nobody keeps.
+    app.add_worker().await;
+    for ended in app.all_ended(&jobs).await {
+        assert_eq!((ended.status, ended.attempt), (Status::Finished, 1), "{ended:?}");
+        let run = app.ledger(&ended).await;
+        assert_eq!((run.charged, run.lost), (1, 0), "{run:?}");
+        assert_eq!(deeds(&app, &ended, "started"), [1]);
+    }
+    assert_eq!(the_proxy(&proxies, Proxy::replies_cut), 1);
+}
+
+#[tokio::test]
 async fn claims_under_way_while_the_ledger_hangs_charge_nobody() {
-    let app = App::start(with_chronicles().workers(2).env("RETRY_BASE_S", 0.5)).await;
+    // The hang is shorter than a lease, and longer.
+    futures::future::join_all([LEASE_S, 3].map(hang_of_the_ledger)).await;
+}
+
+async fn hang_of_the_ledger(lease_s: u64) {
+    let builder = with_chronicles().env("LEASE_S", lease_s).env("RETRY_BASE_S", 0.5);
+    let app = App::start(builder.workers(2)).await;
     let failing = app.create_many(&NewJob::fault(&["retry", "done"]), 20).await;
     let mongo = app.stack().job_mongo();
     assert!(mongo.pause());

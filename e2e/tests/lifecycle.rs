@@ -132,6 +132,25 @@ async fn only_a_job_that_ended_is_retried_or_deleted() {
 }
 
 #[tokio::test]
+async fn a_job_that_many_delete_at_once_is_gone_and_its_id_is_kept() {
+    let app = STACK.app().await;
+    let jobs = app.create_many(&NewJob::noop(), 20).await;
+    app.all_ended(&jobs).await;
+    let deletes = jobs.iter().flat_map(|job| (0..6).map(|_| delete(&app, job)));
+    let answers = futures::future::join_all(deletes).await;
+    assert!(answers.iter().all(|answer| [204, 404].contains(&answer.status)), "{answers:?}");
+    for job in &jobs {
+        assert_eq!(app.get(&format!("/v1/jobs/{}", job.id)).await.status, 404);
+    }
+    // Or a late event about one of them would be about a job that nobody knows.
+    let kept: mongodb::Collection<bson::Document> =
+        app.jobs().await.client().database("hasty_api").collection("tombstones");
+    let ids = jobs.iter().map(|job| bson::Uuid::parse_str(&job.id).expect("an id"));
+    let filter = bson::doc! { "_id": { "$in": ids.collect::<Vec<_>>() } };
+    assert_eq!(kept.count_documents(filter).await.expect("they can be counted"), 20);
+}
+
+#[tokio::test]
 async fn many_jobs_are_cancelled_and_retried_at_once() {
     let app = STACK.app().await;
     let of = |queue: &str| NewJob::noop().queue(queue);

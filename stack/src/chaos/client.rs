@@ -1,16 +1,17 @@
-//! A client of one job: creates it, maybe cancels it, watches it to its end, maybe has it run again; and remembers
-//! what it was told.
+//! A client of one job: creates it, alone or with others in a batch, maybe cancels it, watches it to its end, maybe has
+//! it run again, maybe deletes it; and remembers what it was told. And one that acts on all jobs of a queue.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use serde_json::{json, value::RawValue};
 use shared_events::{JobId, Position, Status};
 use tokio::time::Instant;
 
-use super::mix::Script;
-use super::record::{Client, Created};
+use super::mix::{SWEPT, Script, Sweep, Wish};
+use super::record::{Client, Created, Deleted};
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +35,22 @@ struct View {
     status: Status,
 }
 
+#[derive(Debug, Deserialize)]
+struct Batch {
+    results: Vec<BatchAnswer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct BatchAnswer {
+    status: u16,
+    job: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    next_page_token: String,
+}
+
 /// An answer, or none that says anything.
 enum Answer {
     Clear(StatusCode, String),
@@ -51,17 +68,31 @@ impl Api {
         self.deadline.borrow().is_some_and(|deadline| Instant::now() > deadline)
     }
 
-    /// Plays a script to its end.
-    pub(super) async fn play(&self, script: Script) -> Client {
-        let mut client = Client::new(script);
-        if let Err(error) = self.live(&mut client).await {
-            client.wrong.push(format!("{error:#}"));
+    /// Plays scripts to their ends; several are created together.
+    pub(super) async fn play(&self, scripts: Vec<Script>) -> Vec<Client> {
+        let mut clients: Vec<Client> = scripts.into_iter().map(Client::new).collect();
+        if clients.len() > 1
+            && let Err(error) = self.create_all(&mut clients).await
+        {
+            clients[0].wrong.push(format!("{error:#}"));
+            return clients;
         }
-        client
+        let lives = clients.iter_mut().map(|client| async move {
+            if let Err(error) = self.live(client).await {
+                client.wrong.push(format!("{error:#}"));
+            }
+        });
+        futures::future::join_all(lives).await;
+        clients
     }
 
     async fn live(&self, client: &mut Client) -> Result<()> {
-        let Some(id) = self.create(client).await? else { return Ok(()) };
+        let created = match client.created {
+            Created::Yes(id) => Some(id),
+            Created::Unknown if client.script.batch.is_none() => self.create(client).await?,
+            Created::Unknown | Created::Refused => None,
+        };
+        let Some(id) = created else { return Ok(()) };
         if let Some(pause) = client.script.cancel_after_ms {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             self.cancel(client, id).await?;
@@ -72,6 +103,33 @@ impl Api {
                 return Ok(());
             }
             self.watch(client, id).await?;
+        }
+        if client.script.deletes && client.seen.last().is_some_and(|seen| seen.status.is_terminal()) {
+            self.delete(client, id).await?;
+        }
+        Ok(())
+    }
+
+    /// Asked for once: without keys a second try could make second jobs.
+    async fn create_all(&self, clients: &mut [Client]) -> Result<()> {
+        let bodies: Vec<_> = clients.iter().map(|client| client.script.body()).collect();
+        let request = self.http.post(format!("{}/batch", self.jobs)).json(&json!({ "jobs": bodies }));
+        let body = match send(request).await {
+            Answer::Clear(StatusCode::OK, body) => body,
+            Answer::Clear(status, body) => bail!("a batch was answered with {status}: {body}"),
+            Answer::Unclear => return Ok(()),
+        };
+        let Batch { results } = serde_json::from_str(&body)?;
+        if results.len() != clients.len() {
+            bail!("a batch of {} got {} answers", clients.len(), results.len());
+        }
+        for (client, BatchAnswer { status, job }) in clients.iter_mut().zip(results) {
+            match (status, job) {
+                (201, Some(job)) => client.created = Created::Yes(saw(client, job.get())?.id),
+                (409, None) if client.script.object.is_some() => client.created = Created::Refused,
+                (500.., None) => {}
+                (status, job) => bail!("a batch's member was answered with {status}: {job:?}"),
+            }
         }
         Ok(())
     }
@@ -88,6 +146,10 @@ impl Api {
                     let view = saw(client, &body)?;
                     client.created = Created::Yes(view.id);
                     return Ok(Some(view.id));
+                }
+                Answer::Clear(StatusCode::CONFLICT, _) if client.script.object.is_some() => {
+                    client.created = Created::Refused;
+                    return Ok(None);
                 }
                 Answer::Clear(status, body) => bail!("create was answered with {status}: {body}"),
                 // Without a key a second try could be a second job.
@@ -141,6 +203,8 @@ impl Api {
                 }
                 // An earlier try was carried out after all.
                 Answer::Clear(StatusCode::CONFLICT, _) if unclear => return Ok(true),
+                // A sweep was faster.
+                Answer::Clear(StatusCode::CONFLICT, _) if client.script.is_swept() => return Ok(true),
                 Answer::Clear(status, body) => bail!("retry was answered with {status}: {body}"),
                 Answer::Unclear => {
                     unclear = true;
@@ -150,6 +214,57 @@ impl Api {
             }
         }
         Ok(false)
+    }
+
+    async fn delete(&self, client: &mut Client, id: JobId) -> Result<()> {
+        let job = format!("{}/{id}", self.jobs);
+        let mut unclear = false;
+        while !self.is_over() {
+            client.deleted = Deleted::Maybe;
+            match send(self.http.delete(&job)).await {
+                Answer::Clear(StatusCode::NO_CONTENT, _) => break,
+                // An earlier try was carried out after all.
+                Answer::Clear(StatusCode::NOT_FOUND, _) if unclear => break,
+                // A sweep has had it run again.
+                Answer::Clear(StatusCode::CONFLICT, _) if client.script.is_swept() => return Ok(()),
+                Answer::Clear(status, body) => bail!("delete was answered with {status}: {body}"),
+                Answer::Unclear => {
+                    unclear = true;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        if self.is_over() {
+            return Ok(());
+        }
+        client.deleted = Deleted::Yes;
+        match send(self.http.get(&job)).await {
+            Answer::Clear(StatusCode::NOT_FOUND, _) | Answer::Unclear => Ok(()),
+            Answer::Clear(status, body) => bail!("a deleted job was read with {status}: {body}"),
+        }
+    }
+
+    /// Acts on all jobs of a queue, page by page; once, since a retry that was carried out may be wished for again.
+    pub(super) async fn sweep(&self, sweep: Sweep) -> Result<()> {
+        let action = match sweep.wish {
+            Wish::Cancel => "cancel",
+            Wish::Retry => "retry",
+        };
+        let mut token = String::new();
+        while !self.is_over() {
+            let url = format!("{}/{action}?queue={SWEPT}&page_token={token}", self.jobs);
+            match send(self.http.post(url)).await {
+                Answer::Clear(StatusCode::OK, body) => {
+                    token = serde_json::from_str::<Page>(&body)?.next_page_token;
+                }
+                Answer::Clear(status, body) => bail!("a sweep was answered with {status}: {body}"),
+                Answer::Unclear => return Ok(()),
+            }
+            if token.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -23,6 +23,30 @@ pub enum Act {
     Hang,
 }
 
+/// The queues that jobs are sent to.
+pub const QUEUES: [&str; 3] = ["default", "bulk", SWEPT];
+
+/// The queue whose jobs are cancelled and retried by filter, whoever created them.
+pub const SWEPT: &str = "swept";
+
+/// A request that acts on all jobs of [`SWEPT`] that it can act on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sweep {
+    /// When, as a part of the run's length.
+    pub at: f64,
+    /// What it asks for.
+    pub wish: Wish,
+}
+
+/// What a sweep asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To cancel what has not ended.
+    Cancel,
+    /// To run again what failed or was cancelled.
+    Retry,
+}
+
 /// One job and its client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
@@ -38,14 +62,22 @@ pub struct Script {
     pub timeout_s: u32,
     /// How many attempts may be charged.
     pub max_attempts: u32,
+    /// Where it is sent, one of [`QUEUES`].
+    pub queue: &'static str,
     /// How urgent it is.
     pub priority: &'static str,
+    /// Which of the objects it is about, if any; each has one job at the most.
+    pub object: Option<usize>,
+    /// Which batch it is created in, if in any; its members follow one another.
+    pub batch: Option<usize>,
     /// Whether the client sends an `Idempotency-Key`, and therefore again until it has an answer.
     pub keyed: bool,
     /// How long after its creation the client cancels it, if it does.
     pub cancel_after_ms: Option<u64>,
     /// How often the client starts a next run after an end.
     pub retries: u32,
+    /// Whether the client deletes it in the end.
+    pub deletes: bool,
 }
 
 impl Script {
@@ -58,17 +90,55 @@ impl Script {
     /// The request's body.
     pub fn body(&self) -> Value {
         let payload = json!({ "tag": self.tag, "attempts": self.acts, "pause_s": self.pause_s, "linger_s": self.linger_s });
-        json!({
+        let mut body = json!({
             "kind": "fault", "payload": payload, "timeout_s": self.timeout_s,
-            "max_attempts": self.max_attempts, "priority": self.priority,
-        })
+            "max_attempts": self.max_attempts, "queue": self.queue, "priority": self.priority,
+        });
+        if let Some(object) = self.object {
+            body["object_id"] = format!("object-{object}").into();
+        }
+        body
+    }
+
+    /// Whether others act on it too.
+    pub fn is_swept(&self) -> bool {
+        self.queue == SWEPT
     }
 }
 
 /// The scripts of a run.
 pub fn scripts(seed: u64, jobs: usize) -> Vec<Script> {
     let mut rng = StdRng::seed_from_u64(seed.wrapping_add(0x6d69_7800));
-    (0..jobs).map(|tag| script(&mut rng, tag)).collect()
+    let mut scripts: Vec<Script> = (0..jobs).map(|tag| script(&mut rng, tag)).collect();
+    batch(&mut rng, &mut scripts);
+    scripts
+}
+
+/// The sweeps of a run, in the order of their times.
+pub fn sweeps(seed: u64, jobs: usize) -> Vec<Sweep> {
+    let mut rng = StdRng::seed_from_u64(seed.wrapping_add(0x7377_6570));
+    let wish = |cancel| if cancel { Wish::Cancel } else { Wish::Retry };
+    let count = (jobs / 100).max(4);
+    let mut sweeps: Vec<Sweep> = (0..count)
+        .map(|_| Sweep { at: rng.random_range(0.1..1.0), wish: wish(rng.random_bool(0.5)) })
+        .collect();
+    sweeps.sort_by(|one, other| one.at.total_cmp(&other.at));
+    sweeps
+}
+
+/// Has some that follow one another created together.
+fn batch(rng: &mut StdRng, scripts: &mut [Script]) {
+    let (mut left, mut number) = (0, 0);
+    for script in scripts {
+        if left == 0 && rng.random_bool(0.02) {
+            (left, number) = (rng.random_range(2..16), number + 1);
+        }
+        if left > 0 {
+            left -= 1;
+            // A batch is asked for once: its members have no keys.
+            (script.batch, script.keyed) = (Some(number), false);
+        }
+    }
 }
 
 fn script(rng: &mut StdRng, tag: usize) -> Script {
@@ -79,11 +149,26 @@ fn script(rng: &mut StdRng, tag: usize) -> Script {
         linger_s: 0.0,
         timeout_s: 46,
         max_attempts: 5,
+        queue: QUEUES[0],
         priority: ["high", "normal", "low"][rng.random_range(0..3)],
+        object: None,
+        batch: None,
         keyed: rng.random_bool(0.7),
         cancel_after_ms: rng.random_bool(0.12).then(|| rng.random_range(0..2000)),
         retries: if rng.random_bool(0.08) { rng.random_range(1..3) } else { 0 },
+        deletes: false,
     };
+    match rng.random_range(0..100) {
+        0..70 => {}
+        70..88 => script.queue = QUEUES[1],
+        _ => script.queue = SWEPT,
+    }
+    match rng.random_range(0..100) {
+        // About one in three is refused: there are fewer objects than jobs for them.
+        0..6 => script.object = Some(rng.random_range(0..=tag / 20)),
+        6..18 => script.deletes = true,
+        _ => {}
+    }
     // Out of a thousand.
     match rng.random_range(0..1000) {
         0..500 => {}
@@ -116,6 +201,19 @@ mod tests {
             assert!(mix.iter().any(|script| script.acts[0] == act), "{act:?}");
         }
         assert!(mix.iter().any(|script| script.cancel_after_ms.is_some() && script.retries > 0));
+        assert!(QUEUES.iter().all(|queue| mix.iter().any(|script| script.queue == *queue)));
+        assert!(mix.iter().any(|script| script.deletes) && mix.iter().any(|script| script.object.is_some()));
+        assert!(mix.windows(2).any(|two| two[0].batch.is_some() && two[0].batch == two[1].batch));
+    }
+
+    #[test]
+    fn sweeps_are_a_function_of_the_seed_and_ask_for_both() {
+        assert_eq!(sweeps(3, 1000), sweeps(3, 1000));
+        assert!(
+            [Wish::Cancel, Wish::Retry]
+                .iter()
+                .all(|wish| sweeps(3, 1000).iter().any(|one| one.wish == *wish))
+        );
     }
 
     #[test]

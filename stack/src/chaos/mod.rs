@@ -32,7 +32,7 @@ use check::Violation;
 use client::Api;
 pub use command::{Options, command};
 use faults::{Proxies, Victim};
-use mix::{Act, Script};
+use mix::{Act, Script, Sweep};
 use plan::{Plan, Size};
 pub use proxy::Proxy;
 use record::Record;
@@ -124,13 +124,17 @@ pub async fn run(settings: Settings, tell: impl Fn(&str)) -> Result<Outcome> {
             suffered
         }
     });
+    let sweeps = mix::sweeps(settings.seed, settings.jobs);
+    let sweeping = tokio::spawn(sweep(api.clone(), sweeps.clone(), plan.length));
     let clients = play(&api, settings.scripts(), plan.length, &tell).await;
+    sweeping.await?.context("a sweep got an answer that it should not get")?;
     let suffered = faults.await?;
     let place = crate::fsck::Where::of(&victim.stack);
     tell("the last client is done; waiting for quiet");
     let quiet = poll::until("quiet", QUIET_PATIENCE, || collect::quiet(&place)).await;
     let record = Record {
         clients,
+        sweeps,
         lease: settings.lease(),
         calm: !settings.faults,
         unquiet: quiet.err().map(|error| error.to_string()),
@@ -163,6 +167,8 @@ async fn start(settings: Settings) -> Result<Victim> {
     let mut stack = Stack::builder().api(settings.apis).workers(settings.workers).profile(settings.profile);
     stack = stack.env("LEASE_S", settings.lease().as_secs()).env("WORKER_FAULTS", true);
     stack = stack.env("WORKER_CHRONICLE_DIR", collect::CHRONICLES).env("RETRY_BASE_S", 0.2);
+    // An object's window outlasts the run.
+    stack = stack.env("WORKER_QUEUES", mix::QUEUES.join(",")).env("RERUN_WINDOW_S", 86_400);
     if settings.faults {
         stack = stack.env("RELAY_AFTER_S", 1.5).env("RELAY_SCAN_S", 0.5).env("DUE_SCAN_S", 0.5);
         stack =
@@ -197,18 +203,17 @@ async fn play(
     let mut playing = FuturesUnordered::new();
     let mut clients = Vec::with_capacity(jobs);
     let mut next_word = begun + Duration::from_secs(10);
-    for (index, script) in scripts.into_iter().enumerate() {
-        let at = begun + length.mul_f64(index as f64 / jobs as f64);
-        playing.push(tokio::spawn({
-            let api = api.clone();
-            async move {
-                tokio::time::sleep_until(at).await;
-                api.play(script).await
-            }
+    let together = |one: &Script, next: &Script| one.batch.is_some() && one.batch == next.batch;
+    for party in scripts.chunk_by(together) {
+        let (party, api) = (party.to_vec(), api.clone());
+        let at = begun + length.mul_f64(party[0].tag as f64 / jobs as f64);
+        playing.push(tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            api.play(party).await
         }));
     }
-    while let Some(client) = playing.next().await {
-        clients.extend(client);
+    while let Some(party) = playing.next().await {
+        clients.extend(party.into_iter().flatten());
         if Instant::now() >= next_word {
             next_word += Duration::from_secs(10);
             tell(&format!(
@@ -219,6 +224,16 @@ async fn play(
         }
     }
     clients
+}
+
+/// Carries out the sweeps, one after the other.
+async fn sweep(api: Api, sweeps: Vec<Sweep>, length: Duration) -> Result<()> {
+    let begun = Instant::now();
+    for sweep in sweeps {
+        tokio::time::sleep_until(begun + length.mul_f64(sweep.at)).await;
+        api.sweep(sweep).await?;
+    }
+    Ok(())
 }
 
 async fn finish(mut stack: Stack, is_fine: bool, summary: &str) -> Result<Option<PathBuf>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use shared_events::{AttemptOutcome, JobId, Position, RunId, Status};
 
-use super::mix::Script;
+use super::mix::{Script, Sweep};
 use super::plan::Fault;
 use crate::fsck::{Group, Report};
 
@@ -15,6 +15,8 @@ use crate::fsck::{Group, Report};
 pub(super) struct Record {
     /// What each client asked for and was told.
     pub(super) clients: Vec<Client>,
+    /// The sweeps that may have been carried out.
+    pub(super) sweeps: Vec<Sweep>,
     /// Both databases, by job.
     pub(super) groups: HashMap<JobId, Group>,
     /// The workers' chronicles, each in its order, together in that of their times.
@@ -42,9 +44,23 @@ pub(super) struct Record {
 pub(super) enum Created {
     /// It was told so.
     Yes(JobId),
+    /// It was told that its object has a job already.
+    Refused,
     /// No answer, or one that leaves it open.
     #[default]
     Unknown,
+}
+
+/// What became of a job's deletion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Deleted {
+    /// Nobody asked for it.
+    #[default]
+    No,
+    /// It was asked for, and the answer leaves it open.
+    Maybe,
+    /// Its client was told so.
+    Yes,
 }
 
 /// What a client asked for and was told, in the order of its requests.
@@ -60,6 +76,8 @@ pub(super) struct Client {
     pub(super) retries: u32,
     /// Retries without a clear answer.
     pub(super) unclear_retries: u32,
+    /// Whether it is gone.
+    pub(super) deleted: Deleted,
     /// Answers that no client should get.
     pub(super) wrong: Vec<String>,
 }
@@ -73,6 +91,7 @@ impl Client {
             cancels: HashSet::new(),
             retries: 0,
             unclear_retries: 0,
+            deleted: Deleted::No,
             wrong: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use shared_events::{AttemptOutcome, Status};
 use super::Settings;
 use super::check::{INVARIANTS, Violation, is_explained};
 use super::plan::{Fault, Plan, Target};
-use super::record::{Created, Line, Record};
+use super::record::{Client, Created, Deleted, Line, Record};
 
 /// How many violations are shown with all that is known of their jobs.
 const SHOWN: usize = 20;
@@ -41,6 +41,15 @@ fn head(
     writeln!(
         text,
         "asked for: {cancels} cancels, {retries} retries by hand; {unanswered} creates got no answer"
+    )?;
+    let clients = |which: fn(&&Client) -> bool| record.clients.iter().filter(which).count();
+    writeln!(
+        text,
+        "and: {} jobs in batches, {} deletes, {} cancels and retries of a whole queue; {} creates refused for their object",
+        clients(|client| client.script.batch.is_some()),
+        clients(|client| client.deleted == Deleted::Yes),
+        record.sweeps.len(),
+        clients(|client| client.created == Created::Refused)
     )?;
     writeln!(text, "done:")?;
     let mut done: BTreeMap<String, usize> = BTreeMap::new();

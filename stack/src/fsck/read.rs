@@ -178,5 +178,10 @@ pub(crate) async fn everything(system: &System) -> Result<HashMap<JobId, Group>>
         let id = run.id.job;
         groups.entry(id).or_insert_with(|| empty(id)).runs.push(run);
     }
+    for id in system.api.collection::<Document>("tombstones").distinct("_id", doc! {}).await? {
+        let bson::Bson::Binary(id) = id else { continue };
+        let id = JobId::from(uuid::Uuid::from_slice(&id.bytes)?);
+        groups.entry(id).or_insert_with(|| empty(id)).buried = true;
+    }
     Ok(groups)
 }

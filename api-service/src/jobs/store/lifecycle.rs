@@ -91,15 +91,20 @@ impl Jobs {
         let jobs = self.mongo.collection::<Job>(JOBS);
         let tombstones = self.mongo.collection::<bson::Document>(TOMBSTONES);
         let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
-        let now = self.mongo.clock().now();
+        let (now, by) = (self.mongo.clock().now(), bson::oid::ObjectId::new());
         self.mongo
             .run(async move {
-                let buried = doc! { "$set": { "deleted_at": now } };
+                // Several may be at it at once: whoever does not succeed takes back its own part alone.
+                let buried = doc! { "$set": { "deleted_at": now }, "$addToSet": { "by": by } };
                 tombstones.update_one(doc! { "_id": id }, buried).upsert(true).await?;
                 gap("api.delete.buried");
                 let gone = jobs.delete_one(doc! { "_id": id, "run": run, "status": status }).await?;
                 if gone.deleted_count == 0 {
-                    tombstones.delete_one(doc! { "_id": id }).await?;
+                    if jobs.find_one(doc! { "_id": id }).await?.is_none() {
+                        return Ok(true);
+                    }
+                    tombstones.update_one(doc! { "_id": id }, doc! { "$pull": { "by": by } }).await?;
+                    tombstones.delete_one(doc! { "_id": id, "by": { "$size": 0 } }).await?;
                     return Ok(false);
                 }
                 gap("api.delete.removed");

@@ -15,13 +15,13 @@ use std::fmt;
 use serde::Deserialize;
 use shared_events::{JobId, RunId};
 
-use super::record::{Client, Line, Record};
+use super::record::{Client, Created, Line, Record};
 use crate::fsck::{Group, JobDoc, RunDoc};
 pub(super) use rest::is_explained;
 
 /// What the invariants say, by number.
 pub const INVARIANTS: [&str; 6] = [
-    "every 201 has one end a run, the same in both databases; an unanswered create is there as a whole, or not",
+    "every 201 has one end a run, the same in both databases, until it is deleted; an unanswered create is there as a whole, or not; an object has one job",
     "no step backwards, one terminal write a run, no accepted write of an older attempt",
     "finished means that the effect happened, more often only after a fault in that run; a keyed effect happened once",
     "a cancel that the ledger knew before the claim means no effect",
@@ -93,6 +93,13 @@ pub(super) fn check(record: &Record) -> Vec<Violation> {
 fn cases(record: &Record) -> Vec<Case<'_>> {
     let clients: HashMap<usize, &Client> =
         record.clients.iter().map(|client| (client.script.tag, client)).collect();
+    // A job that was deleted does not say who created it.
+    let created = |client: &'_ Client| match client.created {
+        Created::Yes(id) => Some(id),
+        _ => None,
+    };
+    let by_id: HashMap<JobId, &Client> =
+        record.clients.iter().filter_map(|client| Some((created(client)?, client))).collect();
     let mut lines: HashMap<JobId, HashMap<RunId, Vec<&Line>>> = HashMap::new();
     for line in &record.lines {
         lines.entry(line.run.job).or_default().entry(line.run).or_default().push(line);
@@ -101,7 +108,8 @@ fn cases(record: &Record) -> Vec<Case<'_>> {
         .groups
         .iter()
         .map(|(id, group)| {
-            let client = group.job.as_ref().and_then(tag).and_then(|tag| clients.get(&tag).copied());
+            let by_tag = group.job.as_ref().and_then(tag).and_then(|tag| clients.get(&tag).copied());
+            let client = by_tag.or_else(|| by_id.get(id).copied());
             Case { id: *id, group, client, lines: lines.remove(id).unwrap_or_default() }
         })
         .collect();

@@ -3,7 +3,7 @@
 use shared_events::{AttemptOutcome, AttemptSummary, CancelReason, Status};
 
 use super::{Case, Violation};
-use crate::chaos::mix::{Act, Script};
+use crate::chaos::mix::{Act, Script, Wish};
 use crate::chaos::plan::{Fault, Line, Target};
 use crate::chaos::record::{Done, Record};
 use crate::fsck::RunDoc;
@@ -33,7 +33,8 @@ pub(super) fn check_job(case: &Case<'_>, record: &Record) -> Vec<Violation> {
             );
         }
         let Some(client) = case.client else { continue };
-        let asked = client.cancels.contains(&run.id.run);
+        let swept = || record.sweeps.iter().any(|sweep| sweep.wish == Wish::Cancel);
+        let asked = client.cancels.contains(&run.id.run) || client.script.is_swept() && swept();
         if let Some(what) = unjustified(run, &client.script, asked, record) {
             wrong.push(case.wrong(5, format!("run {}: {what}", run.id.run)));
         }
