@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use bson::{DateTime, doc};
 use e2e::{App, NewJob, Shared, Status};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -122,6 +123,25 @@ async fn two_with_one_key_at_once_create_one_job() {
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
     let ids: HashSet<String> = answers.iter().map(|answer| answer.job().id).collect();
     assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_is_remembered_for_a_day() {
+    let app = STACK.app().await;
+    let body = json!({ "kind": "noop" });
+    let first = create_with_key(&app, "key-4", &body).await.expect(201).job();
+    let jobs = app.jobs().await;
+    let created_before = async |hours: i64| {
+        let at = DateTime::from_millis(DateTime::now().timestamp_millis() - hours * 3_600_000);
+        let (holder, older) = (doc! { "idempotency_key": "key-4" }, doc! { "$set": { "created_at": at } });
+        assert_eq!(jobs.update_one(holder, older).await.unwrap().modified_count, 1);
+    };
+    created_before(23).await;
+    assert_eq!(create_with_key(&app, "key-4", &body).await.expect(200).job().id, first.id);
+    created_before(25).await;
+    let second = create_with_key(&app, "key-4", &body).await.expect(201).job();
+    assert_ne!(second.id, first.id);
+    assert_eq!(create_with_key(&app, "key-4", &body).await.expect(200).job().id, second.id);
 }
 
 #[tokio::test]
