@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use crate::{changed::Changed, jobs::Jobs};
 
-/// Under load, the time from one batch of events to the next.
+/// Under load, the longest time from one batch of events to the next.
 pub const PACE: Duration = Duration::from_millis(15);
 
 /// Keeps the jobs' status up to date.

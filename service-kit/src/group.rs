@@ -37,7 +37,7 @@ pub struct GroupLimits {
     /// How long a group's first member waits for others, besides the command before it: zero where
     /// somebody waits for the answer.
     pub gather: Duration,
-    /// Under load, how long after the start of one command the next one starts; see [`Pace`].
+    /// Under load, at most how long after the start of one command the next one starts; see [`Pace`].
     pub pace: Duration,
     /// How long a caller waits for a place in the queue.
     pub patience: Duration,

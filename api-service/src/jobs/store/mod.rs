@@ -30,7 +30,7 @@ const STATE: &str = "state";
 const OBJECT_WINDOW: &str = "object_window";
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
-/// Under load, the time from one command of inserts to the next: somebody waits for each.
+/// Under load, the longest time from one command of inserts to the next: somebody waits for each.
 const PACE: Duration = Duration::from_millis(8);
 
 /// How long the id of a deleted job is remembered.

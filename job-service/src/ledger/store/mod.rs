@@ -33,7 +33,7 @@ use crate::{
 
 const RUNS: &str = "runs";
 
-/// Under load, the time from one command of claims or of outcomes to the next.
+/// Under load, the longest time from one command of claims or of outcomes to the next.
 const PACE: Duration = Duration::from_millis(15);
 
 /// The runs that this service knows.
