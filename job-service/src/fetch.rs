@@ -102,7 +102,7 @@ impl Fetcher {
             }
             let mut slots = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                slots = self.free_slots() => slots,
+                slots = self.free_slots(BATCH) => slots,
             };
             let before = slots.len();
             for consumer in consumers {
@@ -179,13 +179,13 @@ impl Fetcher {
         }
     }
 
-    /// At least one slot, and what else is free.
-    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
+    /// At least one slot, and what else is free, up to `most`.
+    pub(crate) async fn free_slots(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
         let Ok(first) = Arc::clone(&self.slots).acquire_owned().await else {
             return std::future::pending().await;
         };
         let mut slots = vec![first];
-        while slots.len() < BATCH {
+        while slots.len() < most {
             let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
             slots.push(slot);
         }

@@ -1,10 +1,10 @@
 //! Goes on with claims of this worker whose outcome it was not told: the ledger has them under its name, and without
 //! this they would wait for the end of their leases and be charged for it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use service_kit::telemetry::chain;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -33,7 +33,11 @@ pub async fn keep(fetcher: &Fetcher, stop: &CancellationToken) {
 async fn look(fetcher: &Fetcher) {
     let runner = &fetcher.runner;
     let in_doubt = runner.ledger.in_doubt().await;
-    let mut slots = free_slots(fetcher, in_doubt.min(BATCH)).await;
+    // Where no slot is free, it waits for its turn as the stream does; but not for so long that a lease
+    // could end meanwhile, which is renewed by each look.
+    let patience = runner.settings.lease / 3;
+    let slots = timeout(patience, fetcher.free_slots(in_doubt.min(BATCH))).await;
+    let mut slots = slots.unwrap_or_default();
     match runner.ledger.take_doubtful(slots.len()).await {
         Ok(taken) => {
             for (run, claiming) in taken {
@@ -45,18 +49,4 @@ async fn look(fetcher: &Fetcher) {
         }
         Err(error) => warn!(error = chain(&error), "could not look for claims that were not answered"),
     }
-}
-
-/// What is free, as far as it may be needed. Where nothing is, it waits for its turn as the stream does; but not for so long that a lease could
-/// end meanwhile, which is renewed by each look.
-async fn free_slots(fetcher: &Fetcher, most: usize) -> Vec<OwnedSemaphorePermit> {
-    let patience = fetcher.runner.settings.lease / 3;
-    let first = timeout(patience, Arc::clone(&fetcher.slots).acquire_owned()).await;
-    let Ok(Ok(first)) = first else { return Vec::new() };
-    let mut slots = vec![first];
-    while slots.len() < most {
-        let Ok(slot) = Arc::clone(&fetcher.slots).try_acquire_owned() else { break };
-        slots.push(slot);
-    }
-    slots
 }

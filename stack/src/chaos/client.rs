@@ -218,20 +218,17 @@ impl Api {
 
     async fn delete(&self, client: &mut Client, id: JobId) -> Result<()> {
         let job = format!("{}/{id}", self.jobs);
-        let mut unclear = false;
         while !self.is_over() {
             client.deleted = Deleted::Maybe;
             match send(self.http.delete(&job)).await {
                 Answer::Clear(StatusCode::NO_CONTENT, _) => break,
-                // An earlier try was carried out after all.
-                Answer::Clear(StatusCode::NOT_FOUND, _) if unclear => break,
+                // An earlier try was carried out after all, maybe one of nginx's, which sends a DELETE to another
+                // replica where the first one dies. A job that was lost instead has left no tombstone.
+                Answer::Clear(StatusCode::NOT_FOUND, _) => break,
                 // A sweep has had it run again.
                 Answer::Clear(StatusCode::CONFLICT, _) if client.script.is_swept() => return Ok(()),
                 Answer::Clear(status, body) => bail!("delete was answered with {status}: {body}"),
-                Answer::Unclear => {
-                    unclear = true;
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Answer::Unclear => tokio::time::sleep(PAUSE).await,
             }
         }
         if self.is_over() {
