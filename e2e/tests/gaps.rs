@@ -29,7 +29,7 @@ enum Story {
 }
 
 /// Every gap, and what is going on there. Those of `api.` are the api-service's, `job.` the job-service's.
-const GAPS: [(&str, Story); 26] = [
+const GAPS: [(&str, Story); 27] = [
     ("api.create.read", Story::Create),
     ("api.create.stored", Story::Create),
     ("api.relay.taken", Story::Create),
@@ -45,7 +45,8 @@ const GAPS: [(&str, Story); 26] = [
     ("api.delete.removed", Story::Delete),
     ("job.fetch.fetched", Story::Create),
     ("job.claim.stored", Story::Create),
-    ("job.claim.acked", Story::Create),
+    ("job.lease.renewed", Story::Long),
+    ("job.lease.acked", Story::Long),
     ("job.attempt.over", Story::Create),
     ("job.attempt.over", Story::FailsAtFirst),
     ("job.attempt.recorded", Story::Create),

@@ -94,6 +94,10 @@ async fn the_due_scan_takes_over_ended_leases() {
     with_and_without("ended_leases", async |is_on: bool| {
         let app = App::start(quick("ended_leases", is_on).workers(2)).await;
         let job = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
+        // Before that its announcement would come again.
+        let is_renewed =
+            || async { app.ledger_runs(doc! { "_id": format!("{}.1", job.id), "duty": "run" }).await == 1 };
+        poll::until("the first renewal", PATIENCE, is_renewed).await.unwrap();
         app.stack().worker(app.worker_of(&job)).kill().await.unwrap();
         is_moved_on(&app, &job).await
     })

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     backoff,
+    carrier::Carrier,
     chronicle::{Chronicle, Deed},
     held::{Claiming, Held, Stop},
     isolation,
@@ -58,10 +59,16 @@ enum Over {
 }
 
 impl Runner {
-    /// Runs a claimed run to the end of this attempt. The slot is free again as soon as the handler
-    /// is over; recording and announcing its outcome occupies none.
-    pub async fn run(&self, run: Run, slot: OwnedSemaphorePermit, claiming: Claiming) {
-        let (hold, stopped) = self.held.enter(run.id, run.attempt);
+    /// Runs a claimed run to the end of this attempt; `carrier` is its announcement, where that carries it. The slot
+    /// is free again as soon as the handler is over; recording and announcing its outcome occupies none.
+    pub async fn run(
+        &self,
+        run: Run,
+        slot: OwnedSemaphorePermit,
+        claiming: Claiming,
+        carrier: Option<Carrier>,
+    ) {
+        let (hold, stopped) = self.held.enter(run.id, run.attempt, carrier);
         drop(claiming);
         let started = Instant::now();
         let over = self.attempt(&run, stopped).await;
@@ -76,12 +83,13 @@ impl Runner {
         };
         gap("job.attempt.over");
         drop(slot);
-        let recorded = self.record(&run, ending, now).await;
+        let carrier = hold.take_carrier();
+        let recorded = self.record(&run, ending, now, carrier.is_some()).await;
         gap("job.attempt.recorded");
         drop(hold);
         if let Some(ended) = recorded {
             log(&ended, started.elapsed());
-            self.relay.announce_soon(ended).await;
+            self.relay.announce_soon(ended, carrier).await;
         }
     }
 
@@ -153,9 +161,13 @@ impl Runner {
     }
 
     /// Records the outcome, however long the database is away: only a refusal ends that.
-    async fn record(&self, run: &Run, ending: Ending, now: DateTime) -> Option<Run> {
+    async fn record(&self, run: &Run, ending: Ending, now: DateTime, is_carried: bool) -> Option<Run> {
         let announce_by = self.ledger.mongo().clock().after(self.settings.relay_after);
-        let mut ended = run.ended(ending, now, announce_by);
+        let after = |ending| {
+            let ended = run.ended(ending, now, announce_by);
+            if is_carried { ended.carried() } else { ended }
+        };
+        let mut ended = after(ending);
         let mut pause = Duration::from_millis(100);
         loop {
             match self.ledger.record(ended.clone()).await {
@@ -164,7 +176,7 @@ impl Runner {
                     return Some(ended);
                 }
                 Ok(Recorded::CancelRequested) => {
-                    ended = run.ended(Ending::Cancelled(CancelReason::Requested), now, announce_by);
+                    ended = after(Ending::Cancelled(CancelReason::Requested));
                     continue;
                 }
                 Ok(Recorded::Superseded) => {

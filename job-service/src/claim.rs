@@ -1,14 +1,15 @@
-//! From the slot to the ledger: an announcement is claimed, then acked, then run.
+//! From the slot to the ledger: an announcement is claimed, then run; it is acked as soon as it need not carry its run.
 
 use std::time::Duration;
 
-use async_nats::jetstream::{AckKind, Message};
+use async_nats::jetstream::Message;
 use service_kit::{faults::gap, telemetry::chain};
 use shared_events::{JobCreated, RunId, Timestamp, streams};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
+    carrier::Carrier,
     chronicle::Deed,
     fetch::Fetcher,
     held::Claiming,
@@ -20,7 +21,7 @@ impl Fetcher {
     pub(crate) fn attend(&self, message: Message, slot: Option<OwnedSemaphorePermit>) {
         let fetcher = self.clone();
         self.tasks.spawn(async move {
-            let Some(slot) = slot else { return give_back(&message, None).await };
+            let Some(slot) = slot else { return Carrier::new(message).give_back(None).await };
             fetcher.claim(message, slot).await;
         });
     }
@@ -30,40 +31,43 @@ impl Fetcher {
             Ok(event) => event,
             Err(error) => {
                 warn!(%error, subject = %message.subject, "announcement is not readable");
-                return match self
-                    .runner
-                    .ledger
-                    .put_aside(&message.subject, &message.payload, &error.to_string())
-                    .await
-                {
-                    Ok(()) => ack(&message).await,
-                    Err(_) => give_back(&message, Some(retry_after())).await,
+                let ledger = &self.runner.ledger;
+                let put = ledger.put_aside(&message.subject, &message.payload, &error.to_string()).await;
+                let carrier = Carrier::new(message);
+                return match put {
+                    Ok(()) => carrier.ack().await,
+                    Err(_) => carrier.give_back(Some(retry_after())).await,
                 };
             }
         };
         let now = Timestamp::from_millis(self.runner.ledger.mongo().clock().now_ms());
         if now.since(announced.time) > streams::STALE_AFTER {
             info!(run.id = %announced.data.run_id(), "announcement is stale; the reconciler makes a fresh one");
-            return ack(&message).await;
+            return Carrier::new(message).ack().await;
         }
         let run_id = announced.data.run_id();
         gap("job.fetch.fetched");
         self.note_redelivery(&message, run_id);
+        let carrier = Carrier::new(message);
         let Some(claiming) = self.runner.held.claiming(run_id) else {
             // It came a second time while the first is being decided: in a moment the ledger knows.
-            return give_back(&message, Some(retry_after())).await;
+            return carrier.give_back(Some(retry_after())).await;
         };
         let announced = Announced { created: announced.data, trace: announced.traceparent };
-        match self.runner.ledger.claim(announced).await {
+        let claimed = self.runner.ledger.claim(announced).await;
+        if claimed.is_ok() {
+            gap("job.claim.stored");
+        }
+        match claimed {
+            Ok(Claimed::Carried(_, rest)) => carrier.give_back(Some(rest)).await,
+            Ok(claimed) if claimed.is_carried() => self.go_on(claimed, slot, claiming, Some(carrier)).await,
             Ok(claimed) => {
-                gap("job.claim.stored");
-                ack(&message).await;
-                gap("job.claim.acked");
-                self.go_on(claimed, slot, claiming).await;
+                carrier.ack().await;
+                self.go_on(claimed, slot, claiming, None).await;
             }
             Err(error) => {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; announcement given back");
-                give_back(&message, Some(retry_after())).await;
+                carrier.give_back(Some(retry_after())).await;
             }
         }
     }
@@ -75,27 +79,19 @@ impl Fetcher {
         }
     }
 
-    /// Does what a claim asks for.
-    pub async fn go_on(&self, claimed: Claimed, slot: OwnedSemaphorePermit, claiming: Claiming) {
+    /// Does what a claim asks for; `carrier` is the announcement, where that carries the run.
+    pub async fn go_on(
+        &self,
+        claimed: Claimed,
+        slot: OwnedSemaphorePermit,
+        claiming: Claiming,
+        carrier: Option<Carrier>,
+    ) {
         match claimed {
-            Claimed::Mine(run) => self.runner.run(*run, slot, claiming).await,
-            Claimed::Ended(run) => self.runner.relay.announce_soon(*run).await,
-            Claimed::Settled => {}
+            Claimed::Mine(run) => self.runner.run(*run, slot, claiming, carrier).await,
+            Claimed::Ended(run) => self.runner.relay.announce_soon(*run, carrier).await,
+            Claimed::Carried(..) | Claimed::Settled => {}
         }
-    }
-}
-
-/// The ledger is responsible: the broker may forget. Where the ack is lost, the announcement comes
-/// again and finds the run known.
-async fn ack(message: &Message) {
-    if let Err(error) = message.ack().await {
-        debug!(%error, "ack not sent");
-    }
-}
-
-pub(crate) async fn give_back(message: &Message, delay: Option<Duration>) {
-    if let Err(error) = message.ack_with(AckKind::Nak(delay)).await {
-        debug!(%error, "message not given back; it comes again when its time is over");
     }
 }
 

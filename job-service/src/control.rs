@@ -70,7 +70,7 @@ impl Reader for Control {
         }
         gap("job.control.told");
         for run in cancels.ended {
-            self.relay.announce_soon(run).await;
+            self.relay.announce_soon(run, None).await;
         }
         for message in &messages {
             if let Err(error) = message.ack().await {

@@ -51,7 +51,7 @@ async fn scan_once(fetcher: &Fetcher) -> bool {
             }
             for ((claimed, claiming), slot) in taken.into_iter().zip(slots) {
                 let fetcher_of_one = fetcher.clone();
-                fetcher.tasks.spawn(async move { fetcher_of_one.go_on(claimed, slot, claiming).await });
+                fetcher.tasks.spawn(async move { fetcher_of_one.go_on(claimed, slot, claiming, None).await });
             }
             full
         }

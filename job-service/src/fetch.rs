@@ -21,7 +21,7 @@ use tracing::debug;
 
 use crate::{
     attempt::Runner,
-    claim::give_back,
+    carrier::{self, Carrier},
     pull::{self, Waiting},
 };
 
@@ -149,7 +149,7 @@ impl Fetcher {
             }
         };
         for message in waiting.end().await {
-            give_back(&self.of_stream(message), None).await;
+            Carrier::new(self.of_stream(message)).give_back(None).await;
         }
         ended
     }
@@ -204,7 +204,8 @@ impl Fetcher {
     }
 
     async fn consumer(&self, queue: &Queue, priority: Priority) -> anyhow::Result<PullConsumer> {
-        let definition = streams::worker_consumer(queue, priority, self.runner.settings.lease);
+        let ack_wait = self.runner.settings.lease + carrier::GRACE;
+        let definition = streams::worker_consumer(queue, priority, ack_wait);
         Ok(streams::consumer::<Config>(self.broker.jetstream(), streams::JOBS, definition).await?)
     }
 }

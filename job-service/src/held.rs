@@ -8,6 +8,8 @@ use std::{
 use shared_events::RunId;
 use tokio::sync::oneshot;
 
+use crate::carrier::Carrier;
+
 /// Why a running attempt is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -40,6 +42,7 @@ pub struct Claiming {
 #[derive(Debug)]
 struct Entry {
     attempt: u32,
+    carrier: Option<Carrier>,
     stop: Option<oneshot::Sender<Stop>>,
 }
 
@@ -59,11 +62,16 @@ impl Held {
         claiming.insert(id).then(|| Claiming { held: self.clone(), id })
     }
 
-    /// Holds a run for as long as the guard lives; the receiver hears when to stop.
+    /// Holds a run, and what carries it, for as long as the guard lives; the receiver hears when to stop.
     #[must_use]
-    pub fn enter(&self, id: RunId, attempt: u32) -> (Hold, oneshot::Receiver<Stop>) {
+    pub fn enter(
+        &self,
+        id: RunId,
+        attempt: u32,
+        carrier: Option<Carrier>,
+    ) -> (Hold, oneshot::Receiver<Stop>) {
         let (stop, stopped) = oneshot::channel();
-        self.with(|held| held.insert(id, Entry { attempt, stop: Some(stop) }));
+        self.with(|held| held.insert(id, Entry { attempt, carrier, stop: Some(stop) }));
         (Hold { held: self.clone(), id, attempt }, stopped)
     }
 
@@ -77,6 +85,17 @@ impl Held {
     #[must_use]
     pub fn all(&self) -> Vec<(RunId, u32)> {
         self.with(|held| held.iter().map(|(id, entry)| (*id, entry.attempt)).collect())
+    }
+
+    /// What carries these attempts: they are in the ledger's care from here on.
+    #[must_use]
+    pub fn carriers(&self, attempts: &[(RunId, u32)]) -> Vec<Carrier> {
+        self.with(|held| {
+            let entry = |(id, attempt): &(RunId, u32)| {
+                held.get_mut(id).filter(|entry| entry.attempt == *attempt)?.carrier.take()
+            };
+            attempts.iter().filter_map(entry).collect()
+        })
     }
 
     /// Tells an attempt to stop, if it runs here and was not told before.
@@ -108,6 +127,14 @@ impl Held {
     }
 }
 
+impl Hold {
+    /// What carries the run, unless it is in the ledger's care by now; whoever has it decides when it is acked.
+    #[must_use]
+    pub fn take_carrier(&self) -> Option<Carrier> {
+        self.held.carriers(&[(self.id, self.attempt)]).pop()
+    }
+}
+
 impl Drop for Claiming {
     fn drop(&mut self) {
         self.held.0.claiming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
@@ -134,7 +161,7 @@ mod tests {
     #[test]
     fn a_run_is_held_until_its_guard_goes() {
         let (held, id) = (Held::default(), JobId::generate().run(1));
-        let (hold, _stopped) = held.enter(id, 1);
+        let (hold, _stopped) = held.enter(id, 1, None);
         assert!(held.contains(&id));
         drop(hold);
         assert!(!held.contains(&id));
@@ -143,8 +170,8 @@ mod tests {
     #[test]
     fn the_guard_of_an_older_attempt_does_not_let_go_of_a_later_one() {
         let (held, id) = (Held::default(), JobId::generate().run(1));
-        let (first, _) = held.enter(id, 1);
-        let (_second, _stopped) = held.enter(id, 2);
+        let (first, _) = held.enter(id, 1, None);
+        let (_second, _stopped) = held.enter(id, 2, None);
         drop(first);
         assert_eq!(held.all(), [(id, 2)]);
     }
@@ -161,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn news_of_an_older_attempt_does_not_stop_a_later_one() {
         let (held, id) = (Held::default(), JobId::generate().run(1));
-        let (_hold, mut stopped) = held.enter(id, 2);
+        let (_hold, mut stopped) = held.enter(id, 2, None);
         held.supersede(&id, 1);
         assert!(stopped.try_recv().is_err());
         held.supersede(&id, 2);
@@ -171,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_reason_to_stop_counts() {
         let (held, id) = (Held::default(), JobId::generate().run(1));
-        let (_hold, stopped) = held.enter(id, 1);
+        let (_hold, stopped) = held.enter(id, 1, None);
         held.stop(&id, Stop::Requested);
         held.stop_all(Stop::Shutdown);
         assert_eq!(stopped.await, Ok(Stop::Requested));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::telemetry::chain;
+use service_kit::{faults::gap, telemetry::chain};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -33,6 +33,11 @@ pub async fn keep(ledger: &Ledger, held: &Held, lease: Duration, stop: &Cancella
                 debug!(count, refused = renewal.superseded.len(), "leases renewed");
                 // They hold from when it was asked, which may be long ago where the database was away.
                 pause = third.saturating_sub(asked.elapsed());
+                gap("job.lease.renewed");
+                for carrier in held.carriers(&renewal.kept) {
+                    carrier.ack().await;
+                }
+                gap("job.lease.acked");
                 renewal.superseded.iter().for_each(|(run, attempt)| held.supersede(run, *attempt));
                 renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
             }

@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod carrier;
 pub mod chronicle;
 mod claim;
 pub mod control;
@@ -76,7 +77,8 @@ impl App {
         let settings = Arc::new(settings.worker);
         let chronicle = Chronicle::open(settings.chronicle.as_deref(), &worker)
             .context("could not write to WORKER_CHRONICLE_DIR")?;
-        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease, chronicle.clone());
+        let carries = settings.concurrency <= carrier::MOST_SLOTS;
+        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease, carries, chronicle.clone());
         let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
         let health = health::serve(listener, ledger.clone(), broker.clone())?;
         let runner = Runner {

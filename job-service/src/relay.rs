@@ -12,7 +12,10 @@ use shared_events::{Broker, Timestamp, subjects};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::ledger::{Ledger, Run};
+use crate::{
+    carrier::Carrier,
+    ledger::{Ledger, Run},
+};
 
 /// How many runs a scan takes at a time.
 const SCAN: usize = 500;
@@ -34,21 +37,26 @@ impl Relay {
         Self { ledger, broker, tasks: TaskTracker::new(), patience }
     }
 
-    /// Announces in the background, as soon as not too many are under way. What does not work out is
-    /// left to the scan.
-    pub async fn announce_soon(&self, run: Run) {
-        let Some(turn) = self.broker.turn().await else { return };
+    /// Announces in the background, as soon as not too many are under way; then what carried the run can go. What
+    /// does not work out is left to the scan.
+    pub async fn announce_soon(&self, run: Run, carrier: Option<Carrier>) {
+        let turn = self.broker.turn().await;
         let relay = self.clone();
         self.tasks.spawn(async move {
-            relay.announce(&run).await;
-            drop(turn);
+            let is_told = turn.is_some() && relay.announce(&run).await;
+            match carrier {
+                Some(carrier) if is_told || !run.is_carried() => carrier.ack().await,
+                // It comes again when its time is over; the scan is sooner.
+                Some(_) => relay.leave_to_scan(&run).await,
+                None => {}
+            }
         });
     }
 
     /// Tells that an attempt goes on, in the background; there is no outbox mark for that.
     pub fn tell_started(&self, run: &Run) {
         let (relay, started) = (self.clone(), Run { duty: None, ..run.clone() });
-        self.tasks.spawn(async move { relay.announce_soon(started).await });
+        self.tasks.spawn(async move { relay.announce_soon(started, None).await });
     }
 
     /// Waits for what is being announced in the background.
@@ -112,6 +120,12 @@ impl Relay {
             debug!(run.id = %run.id, error = chain(&error), "outbox mark stays; will be told again");
         }
         true
+    }
+
+    async fn leave_to_scan(&self, run: &Run) {
+        if let Err(error) = self.ledger.leave_to_scan(run).await {
+            debug!(run.id = %run.id, error = chain(&error), "not marked; its announcement comes again");
+        }
     }
 
     async fn publish(&self, run: &Run) -> bool {

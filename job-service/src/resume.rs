@@ -44,7 +44,7 @@ async fn look(fetcher: &Fetcher) {
                 let Some(slot) = slots.pop() else { return };
                 info!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "claimed after all; going on with it");
                 let runner = runner.clone();
-                fetcher.tasks.spawn(async move { runner.run(run, slot, claiming).await });
+                fetcher.tasks.spawn(async move { runner.run(run, slot, claiming, None).await });
             }
         }
         Err(error) => warn!(error = chain(&error), "could not look for claims that were not answered"),

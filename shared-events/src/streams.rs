@@ -189,7 +189,8 @@ pub fn worker_consumer_name(queue: &Queue, priority: Priority) -> String {
 
 /// The consumer that workers of a queue share for one priority: that is the queue group.
 ///
-/// `ack_wait` is how long a worker may take from fetching to claiming before others get the message.
+/// `ack_wait` is after how long the broker delivers an announcement again that its worker has neither acked nor given
+/// back.
 #[must_use]
 pub fn worker_consumer(queue: &Queue, priority: Priority, ack_wait: Duration) -> consumer::pull::Config {
     consumer::pull::Config {

@@ -210,6 +210,19 @@ impl Run {
         next.closed(Status::Cancelled, now, now)
     }
 
+    /// The same run while its announcement is unacked: the broker remembers what is to be done, unless it waits for
+    /// its next attempt.
+    #[must_use]
+    pub fn carried(self) -> Self {
+        if self.status == Status::Queued { self } else { Self { duty: None, due: None, ..self } }
+    }
+
+    /// Whether it is not among what is due, so that its announcement has to carry it.
+    #[must_use]
+    pub const fn is_carried(&self) -> bool {
+        self.due.is_none()
+    }
+
     /// The run after its current attempt ended. An end that is not announced by itself is announced
     /// by a scan from `announce_by` on.
     #[must_use]

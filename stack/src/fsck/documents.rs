@@ -68,6 +68,13 @@ pub(crate) struct RunDoc {
     pub(crate) attempts: Vec<AttemptSummary>,
 }
 
+impl RunDoc {
+    /// Whether it runs and is not among what is due: its announcement, unacked, carries it.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.status == Status::Running && self.duty.is_none() && self.due.is_none()
+    }
+}
+
 /// All that is known of one job.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {

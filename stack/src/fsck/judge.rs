@@ -111,11 +111,11 @@ fn open(job: &JobDoc, run: Option<&RunDoc>, broker: &BrokerView) -> Found {
     };
     let marked = duty == "announce" || duty == "cancel";
     match run {
-        Some(run) if !run.status.is_terminal() => open_in_ledger(run),
+        Some(run) if !run.status.is_terminal() && !run.is_carried() => open_in_ledger(run),
         Some(run) if run.duty.as_deref() == Some("announce") && run.due.is_some() => {
             Found::MovedBy("end to be announced")
         }
-        Some(_) if broker.events > 0 => Found::MovedBy("event on its way"),
+        Some(run) if run.status.is_terminal() && broker.events > 0 => Found::MovedBy("event on its way"),
         _ if marked => Found::MovedBy("outbox mark"),
         _ => announced(job, broker),
     }
@@ -138,7 +138,8 @@ fn open_in_ledger(run: &RunDoc) -> Found {
     }
 }
 
-/// A job that was announced, and that the ledger does not know or has nothing more to say about.
+/// A job that was announced, and that the ledger does not know, or leaves to its announcement, or has nothing more
+/// to say about.
 fn announced(job: &JobDoc, broker: &BrokerView) -> Found {
     let Some(announced) = job.announced.filter(|announced| announced.store == broker.store) else {
         return Found::MovedBy("reconciler: announced to an earlier store");
@@ -216,8 +217,18 @@ mod tests {
     fn without_a_duty_or_a_due_time_it_is_broken() {
         assert!(is_broken(&job(doc! { "duty": null })));
         assert!(is_broken(&job(doc! { "due": null })));
-        assert!(is_broken(&with_run(job(doc! {}), doc! { "duty": null })));
+        assert!(is_broken(&with_run(job(doc! {}), doc! { "due": null })));
         assert!(is_broken(&with_run(job(doc! {}), doc! { "lease_until": null })));
+    }
+
+    #[test]
+    fn a_run_without_a_due_time_needs_its_announcement() {
+        let carried = |job: Group| with_run(job, doc! { "duty": null, "due": null });
+        assert_eq!(look(&carried(job(doc! {}))), Found::MovedBy("outbox mark"));
+        let waits = job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 11_i64 } });
+        assert!(matches!(look(&carried(waits)), Found::IfAnnouncedAt(11, _)));
+        let ended = with_run(job(doc! {}), doc! { "status": "queued", "duty": null, "due": null });
+        assert!(is_broken(&ended));
     }
 
     #[test]

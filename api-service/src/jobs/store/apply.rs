@@ -2,12 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bson::{DateTime, Uuid, doc, rawdoc};
+use bson::{
+    DateTime, Uuid, doc,
+    raw::{CStr, cstr},
+    rawdoc,
+};
 use futures::TryStreamExt;
 use serde::Serialize;
 use service_kit::{
     StoreError,
-    mongo::{DEADLINE, Durability, Statement, raw},
+    mongo::{Change, DEADLINE, Durability, raw},
 };
 use shared_events::{
     AttemptSummary, CancelReason, JobError, JobEvent, JobId, JobRetrying, JobStarted, Position, Status,
@@ -32,10 +36,10 @@ impl Jobs {
     /// # Errors
     /// Where it is not known whether all were applied: apply them again.
     pub async fn apply(&self, events: &[JobEvent]) -> Result<Applied, StoreError> {
-        let statements = latest(events).into_values().map(statement).collect::<Result<Vec<_>, _>>()?;
-        let all = statements.len() as u64;
+        let changes = latest(events).into_values().map(change).collect::<Result<Vec<_>, _>>()?;
+        let all = changes.len() as u64;
         let mongo = self.mongo.clone();
-        let update = async move { mongo.update(JOBS, statements, Durability::Journaled).await };
+        let update = async move { mongo.change(JOBS, changes, Durability::Journaled).await };
         if self.mongo.within(DEADLINE, update).await? == all {
             return Ok(Applied::default());
         }
@@ -83,7 +87,7 @@ fn latest(events: &[JobEvent]) -> HashMap<JobId, &JobEvent> {
 
 /// What an event sets.
 #[derive(Serialize)]
-struct Change<'a> {
+struct News<'a> {
     status: Status,
     order: i64,
     attempt: u32,
@@ -105,26 +109,29 @@ struct Change<'a> {
     attempts: Option<&'a [AttemptSummary]>,
 }
 
+/// The fields of everything that is due: an end clears them.
+const MARK: &[&CStr] = &[cstr!("duty"), cstr!("due")];
+
 /// The event as a conditional write: [`shared_events::transition`] in the terms of a filter.
-fn statement(event: &JobEvent) -> Result<Statement, StoreError> {
+fn change(event: &JobEvent) -> Result<Change, StoreError> {
     let (run_id, position) = (event.run_id(), event.position());
-    let mut filter = rawdoc! {
-        "_id": bson::Binary::from(stored_id(run_id.job)),
+    let mut only_if = rawdoc! {
         "run": i64::from(run_id.run),
         "status": { "$in": [Status::Queued.as_str(), Status::Running.as_str()] },
     };
-    let set = raw(&change(event, position))?;
-    let update = if position.status.is_terminal() {
-        rawdoc! { "$set": set, "$unset": { "duty": "", "due": "" } }
-    } else {
-        filter.append(bson::raw::cstr!("order"), rawdoc! { "$lt": order(position) });
-        rawdoc! { "$set": set }
-    };
-    Ok(Statement::one(filter, update))
+    if !position.status.is_terminal() {
+        only_if.append(cstr!("order"), rawdoc! { "$lt": order(position) });
+    }
+    Ok(Change {
+        id: bson::Binary::from(stored_id(run_id.job)).into(),
+        only_if,
+        set: raw(&news(event, position))?,
+        unset: if position.status.is_terminal() { MARK } else { &[] },
+    })
 }
 
-fn change(event: &JobEvent, position: Position) -> Change<'_> {
-    let blank = Change {
+fn news(event: &JobEvent, position: Position) -> News<'_> {
+    let blank = News {
         status: position.status,
         order: order(position),
         attempt: 0,
@@ -139,15 +146,15 @@ fn change(event: &JobEvent, position: Position) -> Change<'_> {
     };
     match event {
         JobEvent::Started(JobStarted { attempt, worker, started_at, .. }) => {
-            Change { attempt: *attempt, worker: Some(worker), started_at: Some(date(*started_at)), ..blank }
+            News { attempt: *attempt, worker: Some(worker), started_at: Some(date(*started_at)), ..blank }
         }
         JobEvent::Retrying(JobRetrying { attempt, next_at, attempts, .. }) => {
             let worker = attempts.last().map(|attempt| &attempt.worker);
             let started_at = attempts.last().map(|attempt| date(attempt.started_at));
             let next_at = Some(date(*next_at));
-            Change { attempt: *attempt, worker, started_at, next_at, attempts: Some(attempts), ..blank }
+            News { attempt: *attempt, worker, started_at, next_at, attempts: Some(attempts), ..blank }
         }
-        JobEvent::Ended(_, ended) => Change {
+        JobEvent::Ended(_, ended) => News {
             attempt: ended.attempt,
             worker: ended.attempts.last().map(|attempt| &attempt.worker),
             started_at: ended.started_at.map(date),

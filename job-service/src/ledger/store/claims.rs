@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bson::{doc, rawdoc};
+use bson::{DateTime, doc};
 use service_kit::{
     StoreError, Weigh,
     mongo::{Durability, Statement, raw},
@@ -14,7 +14,7 @@ use service_kit::{
 use shared_events::{JobCreated, RunId, Status, TraceContext};
 
 use super::{
-    super::{Duty, Found, Run, examine},
+    super::{Found, Run, examine},
     Core, RUNS,
 };
 use crate::{chronicle::Deed, held::Stop};
@@ -28,15 +28,16 @@ pub struct Announced {
     pub trace: Option<TraceContext>,
 }
 
-/// What became of a claim. In each case the ledger is responsible from here on, and the
-/// announcement can be acked.
+/// What became of a claim.
 #[derive(Debug)]
 pub enum Claimed {
     /// This worker is to run it.
     Mine(Box<Run>),
     /// It has ended, now or before: that is to be told.
     Ended(Box<Run>),
-    /// Nothing to do.
+    /// Somebody runs it, and an announcement carries it: it is to come again after this time.
+    Carried(RunId, Duration),
+    /// Nothing to do: the ledger is responsible.
     Settled,
 }
 
@@ -45,7 +46,18 @@ impl Claimed {
     pub(super) fn run_id(&self) -> Option<RunId> {
         match self {
             Self::Mine(run) | Self::Ended(run) => Some(run.id),
+            Self::Carried(id, _) => Some(*id),
             Self::Settled => None,
+        }
+    }
+
+    /// Whether the announcement has to carry the run on; else it can be acked.
+    #[must_use]
+    pub fn is_carried(&self) -> bool {
+        match self {
+            Self::Mine(run) | Self::Ended(run) => run.is_carried(),
+            Self::Carried(..) => true,
+            Self::Settled => false,
         }
     }
 }
@@ -66,6 +78,7 @@ impl Core {
         let fresh: Vec<Run> = claims
             .iter()
             .map(|claim| Run::fresh(&claim.created, claim.trace, &self.worker, now, self.lease))
+            .map(|run| if self.carries { run.carried() } else { run })
             .collect();
         let inserted = match self.mongo.insert_many(RUNS, &fresh).await {
             Ok(inserted) => inserted,
@@ -118,6 +131,7 @@ impl Core {
         let found = self.find(doc! { "_id": { "$in": texts } }, 0).await?;
         let mut claimed = self.act_on(found, &running).await?;
         claimed.extend(cancels.ended.into_iter().map(|run| Claimed::Ended(Box::new(run))));
+        claimed.extend(cancels.stop.into_iter().map(|id| Claimed::Carried(id, self.lease)));
         Ok(claimed.into_iter().filter_map(|claimed| claimed.run_id().map(|id| (id, claimed))).collect())
     }
 
@@ -132,7 +146,6 @@ impl Core {
         let pause = (self.lease / 2).max(Duration::from_secs(2));
         let may_take_over = self.mongo.since_failure().is_none_or(|since| since > pause);
         let (mut done, mut changes) = (Vec::new(), Vec::new());
-        let mut tell_again = bson::RawArrayBuf::new();
         for run in found {
             let runs_here = running.contains(&run.id) || self.held.contains(&run.id);
             match examine(&run, now, &self.worker, runs_here, may_take_over) {
@@ -148,17 +161,10 @@ impl Core {
                     self.chronicle.note(Deed::Resumed, run.id, run.attempt);
                     done.push(Claimed::Mine(Box::new(run)));
                 }
-                Found::Republish => {
-                    tell_again.push(run.id.to_string());
-                    done.push(Claimed::Ended(Box::new(Run { duty: Some(Duty::Announce), ..run })));
-                }
+                Found::Republish => done.push(Claimed::Ended(Box::new(run))),
+                Found::Leave if run.is_carried() => done.push(Claimed::Carried(run.id, rest(&run, now))),
                 Found::Leave => {}
             }
-        }
-        if !tell_again.is_empty() {
-            let unmarked = rawdoc! { "_id": { "$in": tell_again }, "duty": { "$exists": false } };
-            let mark = rawdoc! { "$set": { "duty": "announce", "due": now } };
-            self.mongo.update(RUNS, vec![Statement::many(unmarked, mark)], Durability::InMemory).await?;
         }
         done.extend(self.replace(changes).await?.into_iter().map(of_status));
         Ok(done)
@@ -194,6 +200,13 @@ impl Core {
         next.iter().for_each(|run| self.chronicle.note_claim(run));
         Ok(next)
     }
+}
+
+/// How long the lease of a run goes on, and some time more: a second where it has ended, and may not be taken over yet.
+fn rest(run: &Run, now: DateTime) -> Duration {
+    let left_ms = run.lease_until.map_or(0, |until| until.timestamp_millis() - now.timestamp_millis());
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0).max(1000));
+    left + Duration::from_millis(rand::random_range(0..500))
 }
 
 fn of_status(run: Run) -> Claimed {

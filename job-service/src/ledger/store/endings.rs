@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use bson::{DateTime, rawdoc};
+use bson::{
+    DateTime, RawArrayBuf, RawDocumentBuf,
+    raw::{CStr, cstr},
+    rawdoc,
+};
 use serde::Serialize;
 use service_kit::{
     StoreError, Weigh,
     faults::Safeguard,
-    mongo::{Durability, Statement, raw},
+    mongo::{Change, Durability, Statement, raw},
 };
 use shared_events::{RunId, Status};
 
@@ -27,13 +31,15 @@ pub enum Recorded {
     CancelRequested,
 }
 
-/// An end that has been announced.
+/// What becomes of an outbox mark.
 #[derive(Debug)]
-pub(super) struct Told {
-    pub(super) id: RunId,
-    pub(super) attempt: u32,
-    pub(super) status: Status,
-    pub(super) next_at: Option<DateTime>,
+pub(super) enum Mark {
+    /// The end is to be announced by a scan: its mark is set.
+    Set(RunId),
+    /// The end has been announced: its mark comes off.
+    Off(RunId),
+    /// The retry of this attempt has been announced: the mark comes off, and it stays due at this time.
+    Retry(RunId, u32, DateTime),
 }
 
 impl Weigh for Run {
@@ -42,11 +48,14 @@ impl Weigh for Run {
     }
 }
 
-impl Weigh for Told {
+impl Weigh for Mark {
     fn weight(&self) -> usize {
         200
     }
 }
+
+/// The fields of everything that is due.
+const MARK: &[&CStr] = &[cstr!("duty"), cstr!("due")];
 
 /// What an outcome writes.
 #[derive(Serialize)]
@@ -55,7 +64,9 @@ struct Outcome<'a> {
     charged: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_at: Option<DateTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     duty: Option<Duty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<DateTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<DateTime>,
@@ -80,62 +91,65 @@ impl Core {
         &self,
         runs: &[Run],
     ) -> Result<Vec<Result<Recorded, StoreError>>, StoreError> {
-        let mut statements = Vec::with_capacity(runs.len());
-        for run in runs {
-            let mut mine = rawdoc! {
-                "_id": run.id.to_string(),
-                "attempt": i64::from(run.attempt),
-                "status": Status::Running.as_str(),
-            };
-            if Safeguard::Fence.is_off() {
-                mine = rawdoc! { "_id": run.id.to_string() };
-            }
-            if run.status == Status::Queued {
-                mine.append(bson::raw::cstr!("cancel_requested"), rawdoc! { "$exists": false });
-            }
-            let outcome = Outcome {
-                status: run.status,
-                charged: run.charged,
-                next_at: run.next_at,
-                duty: run.duty,
-                due: run.due,
-                ended_at: run.ended_at,
-                result: run.result.as_deref(),
-                error: run.error.as_ref(),
-                reason: run.reason,
-                attempts: &run.attempts,
-            };
-            statements.push(Statement::one(mine, rawdoc! { "$set": raw(&outcome)? }));
-        }
-        if self.mongo.update(RUNS, statements, Durability::Journaled).await? == runs.len() as u64 {
+        let changes = runs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        if self.mongo.change(RUNS, changes, Durability::Journaled).await? == runs.len() as u64 {
             return Ok(runs.iter().map(|_| Ok(Recorded::Stored)).collect());
         }
         let seen = self.glance(runs.iter().map(|run| run.id)).await?;
         Ok(runs.iter().map(|run| judge(run, seen.get(&run.id))).collect())
     }
 
-    pub(super) async fn commit_told(self: Arc<Self>, told: Vec<Told>) -> Vec<Result<(), StoreError>> {
+    pub(super) async fn commit_marks(self: Arc<Self>, marks: Vec<Mark>) -> Vec<Result<(), StoreError>> {
         let mut statements = Vec::new();
-        let mut ended = bson::RawArrayBuf::new();
-        for told in &told {
-            let id = told.id.to_string();
-            match told.next_at.filter(|_| told.status == Status::Queued) {
-                Some(next_at) => statements.push(Statement::one(
-                    rawdoc! { "_id": id, "attempt": i64::from(told.attempt), "duty": "announce_and_run" },
-                    rawdoc! { "$set": { "duty": "run", "due": next_at } },
+        let (mut set, mut off) = (RawArrayBuf::new(), RawArrayBuf::new());
+        for mark in &marks {
+            match mark {
+                Mark::Set(id) => set.push(id.to_string()),
+                Mark::Off(id) => off.push(id.to_string()),
+                Mark::Retry(id, attempt, next_at) => statements.push(Statement::one(
+                    rawdoc! { "_id": id.to_string(), "attempt": i64::from(*attempt), "duty": "announce_and_run" },
+                    rawdoc! { "$set": { "duty": "run", "due": *next_at } },
                 )),
-                None => ended.push(id),
             }
         }
-        if !ended.is_empty() {
+        if !set.is_empty() {
             statements.push(Statement::many(
-                rawdoc! { "_id": { "$in": ended }, "duty": "announce" },
+                rawdoc! { "_id": { "$in": set }, "duty": { "$exists": false } },
+                rawdoc! { "$set": { "duty": "announce", "due": self.mongo.clock().now() } },
+            ));
+        }
+        if !off.is_empty() {
+            statements.push(Statement::many(
+                rawdoc! { "_id": { "$in": off }, "duty": "announce" },
                 rawdoc! { "$unset": { "duty": "", "due": "" } },
             ));
         }
         let done = self.mongo.update(RUNS, statements, Durability::InMemory).await.map(drop);
-        told.iter().map(|_| done.clone()).collect()
+        marks.iter().map(|_| done.clone()).collect()
     }
+}
+
+/// The outcome as a conditional write: only the attempt that the ledger knows as the latest, and only while it runs.
+fn change(run: &Run) -> Result<Change, StoreError> {
+    let attempt = rawdoc! { "attempt": i64::from(run.attempt), "status": Status::Running.as_str() };
+    let mut only_if = if Safeguard::Fence.is_off() { RawDocumentBuf::new() } else { attempt };
+    if run.status == Status::Queued {
+        only_if.append(cstr!("cancel_requested"), rawdoc! { "$exists": false });
+    }
+    let outcome = Outcome {
+        status: run.status,
+        charged: run.charged,
+        next_at: run.next_at,
+        duty: run.duty,
+        due: run.due,
+        ended_at: run.ended_at,
+        result: run.result.as_deref(),
+        error: run.error.as_ref(),
+        reason: run.reason,
+        attempts: &run.attempts,
+    };
+    let unset: &[&CStr] = if run.due.is_none() { MARK } else { &[] };
+    Ok(Change { id: run.id.to_string().into(), only_if, set: raw(&outcome)?, unset })
 }
 
 /// What a second look tells about an outcome that may not have been taken.

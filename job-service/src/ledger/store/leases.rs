@@ -14,6 +14,8 @@ use super::{Core, RUNS};
 /// What a renewal learnt.
 #[derive(Debug, Default)]
 pub struct Renewal {
+    /// These go on, in the ledger's care: it knows when their leases end.
+    pub kept: Vec<(RunId, u32)>,
     /// Somebody else owns these by now.
     pub superseded: Vec<(RunId, u32)>,
     /// These are to stop.
@@ -36,14 +38,16 @@ impl Core {
                     "status": Status::Running.as_str(),
                     "cancel_requested": { "$exists": false },
                 };
-                Statement::many(mine, rawdoc! { "$set": { "lease_until": until, "due": until } })
+                let renewed = rawdoc! { "lease_until": until, "duty": "run", "due": until };
+                Statement::many(mine, rawdoc! { "$set": renewed })
             })
             .collect();
         let mongo = self.mongo.clone();
-        let update = async move { mongo.update(RUNS, statements, Durability::InMemory).await };
+        let update = async move { mongo.update(RUNS, statements, Durability::Journaled).await };
         // There must be time for another try before the lease ends.
         let renewed = self.mongo.within(DEADLINE.min(self.lease / 3), update).await?;
         if renewed == held.len() as u64 {
+            renewal.kept.extend(held);
             return Ok(());
         }
         let seen = self.glance(held.iter().map(|(id, _)| *id)).await?;
@@ -52,6 +56,8 @@ impl Core {
                 Some(seen) if seen.status == Status::Running && seen.attempt == *attempt => {
                     if seen.cancel_requested.is_some() {
                         renewal.cancelled.push(*id);
+                    } else {
+                        renewal.kept.push((*id, *attempt));
                     }
                 }
                 _ => renewal.superseded.push((*id, *attempt)),

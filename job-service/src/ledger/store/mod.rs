@@ -24,7 +24,7 @@ use serde::Deserialize;
 use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, mongo::DEADLINE};
 use shared_events::{AttemptSummary, Queue, RunId, Status, WorkerId};
 
-use self::{doubts::Doubts, endings::Told};
+use self::{doubts::Doubts, endings::Mark};
 use super::Run;
 use crate::{
     chronicle::Chronicle,
@@ -42,7 +42,7 @@ pub struct Ledger {
     core: Arc<Core>,
     claims: GroupCommit<Announced, Claimed>,
     endings: GroupCommit<Run, Recorded>,
-    told: GroupCommit<Told, ()>,
+    marks: GroupCommit<Mark, ()>,
 }
 
 struct Core {
@@ -50,16 +50,26 @@ struct Core {
     worker: WorkerId,
     held: Held,
     lease: Duration,
+    carries: bool,
     chronicle: Chronicle,
     doubts: Doubts,
 }
 
 impl Ledger {
-    /// Prepares the ledger of `worker`; `held` are the runs that it is running.
+    /// Prepares the ledger of `worker`; `held` are the runs that it is running. `carries` says whether announcements
+    /// carry runs at first (see [`crate::carrier`]), or the ledger cares for them at once.
     #[must_use]
-    pub fn new(mongo: Mongo, worker: WorkerId, held: Held, lease: Duration, chronicle: Chronicle) -> Self {
+    pub fn new(
+        mongo: Mongo,
+        worker: WorkerId,
+        held: Held,
+        lease: Duration,
+        carries: bool,
+        chronicle: Chronicle,
+    ) -> Self {
         let mongo = mongo.slow_after(lease / 6);
-        let core = Arc::new(Core { mongo, worker, held, lease, chronicle, doubts: Doubts::default() });
+        let doubts = Doubts::default();
+        let core = Arc::new(Core { mongo, worker, held, lease, carries, chronicle, doubts });
         let limits = GroupLimits { pace: PACE, ..GroupLimits::default() };
         let claims = {
             let core = Arc::clone(&core);
@@ -69,13 +79,13 @@ impl Ledger {
             let core = Arc::clone(&core);
             GroupCommit::start(limits, move |runs| Arc::clone(&core).commit_endings(runs))
         };
-        let told = {
+        let marks = {
             let core = Arc::clone(&core);
             // Nobody waits for a mark to come off, so many may come off together.
             let unhurried = GroupLimits { gather: Duration::from_millis(50), ..limits };
-            GroupCommit::start(unhurried, move |told| Arc::clone(&core).commit_told(told))
+            GroupCommit::start(unhurried, move |marks| Arc::clone(&core).commit_marks(marks))
         };
-        Self { core, claims, endings, told }
+        Self { core, claims, endings, marks }
     }
 
     /// The worker whose ledger this is.
@@ -141,8 +151,20 @@ impl Ledger {
     /// # Errors
     /// Where the database did not do it; a scan will announce again.
     pub async fn announced(&self, run: &Run) -> Result<(), StoreError> {
-        let told = Told { id: run.id, attempt: run.attempt, status: run.status, next_at: run.next_at };
-        self.told.submit(told).await
+        self.marks
+            .submit(match run.next_at.filter(|_| run.status == Status::Queued) {
+                Some(next_at) => Mark::Retry(run.id, run.attempt, next_at),
+                None => Mark::Off(run.id),
+            })
+            .await
+    }
+
+    /// Sets the outbox mark of a run that has ended without one: a scan is to announce it.
+    ///
+    /// # Errors
+    /// Where the database did not do it: what carries the run must not be acked.
+    pub async fn leave_to_scan(&self, run: &Run) -> Result<(), StoreError> {
+        self.marks.submit(Mark::Set(run.id)).await
     }
 
     /// Up to `most` runs of these queues whose retry is due or whose lease has ended, claimed for

@@ -1,5 +1,9 @@
 //! MongoDB: connecting, and the few commands that both services' stores are made of.
 
+mod changes;
+
+pub use changes::Change;
+
 use std::{
     sync::{
         Arc,
@@ -8,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bson::{RawArrayBuf, RawDocumentBuf, doc, rawdoc};
+use bson::{RawArrayBuf, RawBson, RawDocumentBuf, doc, rawdoc};
 use mongodb::{
     Client, Collection, Database,
     error::{ErrorKind, IndexedWriteError},
@@ -104,8 +108,8 @@ impl Durability {
 pub struct Statement {
     /// Which documents.
     pub filter: RawDocumentBuf,
-    /// What to do with them: update operators.
-    pub update: RawDocumentBuf,
+    /// What to do with them: a document of update operators, or a pipeline.
+    pub update: RawBson,
     /// All that match, not just the first.
     pub multi: bool,
 }
@@ -114,13 +118,23 @@ impl Statement {
     /// Changes the one document that matches.
     #[must_use]
     pub const fn one(filter: RawDocumentBuf, update: RawDocumentBuf) -> Self {
-        Self { filter, update, multi: false }
+        Self { filter, update: RawBson::Document(update), multi: false }
     }
 
     /// Changes all documents that match.
     #[must_use]
     pub const fn many(filter: RawDocumentBuf, update: RawDocumentBuf) -> Self {
-        Self { filter, update, multi: true }
+        Self { filter, update: RawBson::Document(update), multi: true }
+    }
+
+    /// In bytes, roughly.
+    fn weight(&self) -> usize {
+        let update = match &self.update {
+            RawBson::Document(operators) => operators.as_bytes().len(),
+            RawBson::Array(pipeline) => pipeline.as_bytes().len(),
+            _ => 0,
+        };
+        self.filter.as_bytes().len() + update
     }
 }
 
@@ -286,7 +300,7 @@ impl Mongo {
         let _watch = self.watch();
         let (mut matched, mut bytes, mut updates) = (0, 0, RawArrayBuf::new());
         for statement in statements {
-            let size = statement.filter.as_bytes().len() + statement.update.as_bytes().len();
+            let size = statement.weight();
             if bytes > 0 && bytes + size > COMMAND_BYTES {
                 matched += self.update_command(collection, std::mem::take(&mut updates), durability).await?;
                 bytes = 0;

@@ -1,0 +1,50 @@
+//! Announcements that still carry their runs.
+//!
+//! A run that was just claimed is not among what is due in the ledger. Its announcement stays unacked instead, so that
+//! the broker delivers it again should the worker die, and the ledger then says what is to be done. Most runs end
+//! before long, and cost the ledger neither a place among what is due nor an outbox mark: the announcement is acked
+//! when the broker has stored the end. The first renewal of the lease puts a run into the ledger's care, and so does a retry.
+
+use std::{fmt, time::Duration};
+
+use async_nats::jetstream::{AckKind, Message, message::Acker};
+use tracing::debug;
+
+/// How much longer than a lease the broker waits before it delivers an announcement again: the ledger then finds
+/// the lease ended, which began somewhat later than the broker's wait.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// The most slots of a worker whose runs are carried. What the broker waits for is limited for all workers together,
+/// so those with more claim into the ledger's care at once.
+pub(crate) const MOST_SLOTS: usize = 1000;
+
+/// An unacked announcement.
+pub struct Carrier(Acker);
+
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carrier").finish_non_exhaustive()
+    }
+}
+
+impl Carrier {
+    /// Keeps what is needed to ack the announcement.
+    #[must_use]
+    pub fn new(announcement: Message) -> Self {
+        Self(announcement.split().1)
+    }
+
+    /// The broker may forget the announcement. Where the ack is lost, it comes again and finds the run known.
+    pub async fn ack(self) {
+        if let Err(error) = self.0.ack().await {
+            debug!(%error, "ack not sent");
+        }
+    }
+
+    /// The broker is to deliver the announcement again, after `delay` where there is one.
+    pub async fn give_back(self, delay: Option<Duration>) {
+        if let Err(error) = self.0.ack_with(AckKind::Nak(delay)).await {
+            debug!(%error, "announcement not given back; it comes again when its time is over");
+        }
+    }
+}
