@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{Message, consumer::pull};
-use service_kit::{Pace, faults::gap, telemetry::chain};
+use service_kit::{Pace, faults::gap, pace::ENOUGH, telemetry::chain};
 use shared_events::{
     Broker, DecodeError, JobEvent,
     consume::{self, Reader},
@@ -33,6 +33,7 @@ pub struct Events {
 impl Reader for Events {
     const STREAM: &'static str = streams::JOB_EVENTS;
     const BATCH: usize = 500;
+    const ENOUGH: usize = ENOUGH;
     const AHEAD: usize = 2000;
 
     async fn definition(&self) -> Result<pull::Config, async_nats::Error> {
@@ -40,7 +41,7 @@ impl Reader for Events {
     }
 
     /// Applies a batch, however long the database is away, then acks it.
-    async fn take(&self, messages: Vec<Message>) {
+    async fn take(&self, messages: Vec<Message>) -> Instant {
         let started = Instant::now();
         let (mut events, mut carriers, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for message in &messages {
@@ -67,7 +68,7 @@ impl Reader for Events {
                 debug!(%error, "ack not sent; the event comes again and changes nothing");
             }
         }
-        self.pace.rest(started, messages.len()).await;
+        self.pace.next(started, messages.len())
     }
 }
 

@@ -12,6 +12,7 @@ use shared_events::{
     consume::{self, Reader},
     streams, subjects,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -37,6 +38,7 @@ pub struct Control {
 impl Reader for Control {
     const STREAM: &'static str = streams::JOB_CONTROL;
     const BATCH: usize = 200;
+    const ENOUGH: usize = 1;
     const AHEAD: usize = 200;
 
     async fn definition(&self) -> Result<pull::Config, async_nats::Error> {
@@ -44,7 +46,7 @@ impl Reader for Control {
     }
 
     /// Has a batch decided by the ledger, however long the database is away, then acks it.
-    async fn take(&self, messages: Vec<Message>) {
+    async fn take(&self, messages: Vec<Message>) -> Instant {
         gap("job.control.read");
         let mut pause = Duration::from_millis(100);
         let cancels = loop {
@@ -77,6 +79,7 @@ impl Reader for Control {
                 debug!(%error, "ack not sent; the cancel comes again and changes nothing");
             }
         }
+        Instant::now()
     }
 }
 

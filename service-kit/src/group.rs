@@ -4,14 +4,14 @@
 //! write goes at once. Each caller gets its own answer, and one bad member does not hurt the others. The queue
 //! has a limit: over it a caller waits briefly, then is told [`StoreError::Overloaded`].
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
-    time::{Instant, timeout},
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
 };
 
-use crate::{Pace, StoreError};
+use crate::{Pace, StoreError, pace::ENOUGH};
 
 /// About how many bytes a member adds to its group's command.
 pub trait Weigh {
@@ -25,19 +25,17 @@ impl<T: Weigh> Weigh for Arc<T> {
     }
 }
 
-/// How large groups grow, and how many are under way at once.
+/// How large groups grow, and when they go.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupLimits {
     /// The most members that may wait.
     pub waiting: usize,
     /// The most members of one command.
     pub members: usize,
-    /// How many commands may be under way at once. More of them mean smaller groups.
-    pub lanes: usize,
     /// How long a group's first member waits for others, besides the command before it: zero where
     /// somebody waits for the answer.
     pub gather: Duration,
-    /// Under load, at most how long after the start of one command the next one starts; see [`Pace`].
+    /// Under load, at most how long after the start of one command the next one waits for more members; see [`Pace`].
     pub pace: Duration,
     /// How long a caller waits for a place in the queue.
     pub patience: Duration,
@@ -50,7 +48,6 @@ impl Default for GroupLimits {
         Self {
             waiting: 4096,
             members: 1000,
-            lanes: 1,
             gather: Duration::ZERO,
             pace: Duration::ZERO,
             patience: Duration::from_secs(1),
@@ -83,7 +80,7 @@ impl<I, O> Clone for GroupCommit<I, O> {
 }
 
 impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
-    /// Starts the lanes; they end when the last clone of the queue is dropped.
+    /// Starts to commit, one group at a time; ends when the last clone of the queue is dropped.
     ///
     /// `commit` answers for each member, in order. It runs in a task of its own, to its end, also
     /// where nobody waits any more.
@@ -93,11 +90,7 @@ impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
         Fut: Future<Output = Vec<Answer<O>>> + Send + 'static,
     {
         let (queue, members) = mpsc::channel(limits.waiting);
-        let members = Arc::new(Mutex::new(Forming { members, left_over: None }));
-        let commit = Arc::new(commit);
-        for _ in 0..limits.lanes {
-            tokio::spawn(lane(limits, Arc::clone(&members), Arc::clone(&commit)));
-        }
+        tokio::spawn(commit_all(limits, Forming { members, left_over: None }, commit));
         Self { queue, patience: limits.patience }
     }
 
@@ -134,26 +127,37 @@ impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
     }
 }
 
-/// The group that is forming; a lane holds it until its group is complete.
+/// The group that is forming.
 struct Forming<I, O> {
     members: mpsc::Receiver<Member<I, O>>,
     left_over: Option<Member<I, O>>,
 }
 
 impl<I: Weigh, O> Forming<I, O> {
-    /// The next group: what is waiting, up to the limits; waits for a first member. None at the end.
-    async fn next(&mut self, most: usize, gather: Duration) -> Option<Vec<Member<I, O>>> {
+    /// The next group: what is waiting, up to the limits, and until `grown` what comes, as long as that is not
+    /// [`ENOUGH`]; waits for a first member. None at the end.
+    async fn next(&mut self, limits: &GroupLimits, grown: Instant) -> Option<Vec<Member<I, O>>> {
         let first = match self.left_over.take() {
             Some(member) => member,
             None => self.members.recv().await?,
         };
-        if !gather.is_zero() {
-            tokio::time::sleep(gather).await;
+        if !limits.gather.is_zero() {
+            tokio::time::sleep(limits.gather).await;
         }
+        let mut grown = pin!(sleep_until(grown));
         let mut bytes = first.item.weight();
         let mut group = vec![first];
-        while group.len() < most {
-            let Ok(member) = self.members.try_recv() else { break };
+        while group.len() < limits.members {
+            let member = match self.members.try_recv() {
+                Ok(member) => member,
+                Err(_) if group.len() >= ENOUGH => break,
+                Err(_) => tokio::select! {
+                    biased;
+                    () = &mut grown => break,
+                    Some(member) = self.members.recv() => member,
+                    else => break,
+                },
+            };
             bytes += member.item.weight();
             if bytes > GROUP_BYTES {
                 self.left_over = Some(member);
@@ -165,16 +169,16 @@ impl<I: Weigh, O> Forming<I, O> {
     }
 }
 
-async fn lane<I, O, F, Fut>(limits: GroupLimits, forming: Arc<Mutex<Forming<I, O>>>, commit: Arc<F>)
+async fn commit_all<I, O, F, Fut>(limits: GroupLimits, mut forming: Forming<I, O>, commit: F)
 where
-    I: Weigh + Send + 'static,
-    O: Send + 'static,
-    F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+    I: Weigh,
+    F: Fn(Vec<I>) -> Fut,
     Fut: Future<Output = Vec<Answer<O>>> + Send + 'static,
+    O: Send + 'static,
 {
     let pace = Pace::new(limits.pace);
-    loop {
-        let Some(group) = forming.lock().await.next(limits.members, limits.gather).await else { return };
+    let mut grown = Instant::now();
+    while let Some(group) = forming.next(&limits, grown).await {
         let (started, members) = (Instant::now(), group.len());
         let (items, callers): (Vec<I>, Vec<_>) =
             group.into_iter().map(|member| (member.item, member.answer)).unzip();
@@ -189,7 +193,7 @@ where
             // A caller that went away needs no answer.
             let _ = caller.send(answers.next().unwrap_or(Err(StoreError::Unknown)));
         }
-        pace.rest(started, members).await;
+        grown = pace.next(started, members);
     }
 }
 
@@ -207,17 +211,13 @@ mod tests {
         }
     }
 
-    fn one_lane() -> GroupLimits {
-        GroupLimits { lanes: 1, ..GroupLimits::default() }
-    }
-
     #[tokio::test]
     async fn a_lone_item_goes_at_once_and_others_form_a_group_meanwhile() {
         let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
         let group = {
             let (started, go_on, sizes) = (Arc::clone(&started), Arc::clone(&go_on), Arc::clone(&sizes));
-            GroupCommit::start(one_lane(), move |items: Vec<usize>| {
+            GroupCommit::start(GroupLimits::default(), move |items: Vec<usize>| {
                 let (started, go_on) = (Arc::clone(&started), Arc::clone(&go_on));
                 sizes.lock().unwrap().push(items.len());
                 async move {
@@ -249,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_bad_member_does_not_hurt_the_others() {
-        let group = GroupCommit::start(one_lane(), |items: Vec<usize>| async move {
+        let group = GroupCommit::start(GroupLimits::default(), |items: Vec<usize>| async move {
             items
                 .into_iter()
                 .map(|item| if item == 2 { Err(StoreError::Overloaded) } else { Ok(item) })
@@ -263,7 +263,7 @@ mod tests {
     async fn a_group_is_not_larger_than_a_command_may_be() {
         let largest = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&largest);
-        let group = GroupCommit::start(one_lane(), move |items: Vec<usize>| {
+        let group = GroupCommit::start(GroupLimits::default(), move |items: Vec<usize>| {
             seen.fetch_max(items.iter().sum(), Ordering::Relaxed);
             async move { items.into_iter().map(Ok).collect() }
         });
@@ -274,7 +274,8 @@ mod tests {
 
     #[tokio::test]
     async fn over_the_limit_a_caller_waits_briefly_and_is_told() {
-        let limits = GroupLimits { waiting: 1, patience: Duration::from_millis(20), ..one_lane() };
+        let limits =
+            GroupLimits { waiting: 1, patience: Duration::from_millis(20), ..GroupLimits::default() };
         let group = GroupCommit::start(limits, |_: Vec<usize>| std::future::pending::<Vec<Answer<()>>>());
         let waiting: Vec<_> = (0..2)
             .map(|item| {
@@ -286,7 +287,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let third = loop {
-            // Until the lane has taken the first, the second has no place either.
+            // Until its task has taken the first, the second has no place either.
             tokio::task::yield_now().await;
             if group.queue.capacity() == 0 {
                 break group.submit(9).await;
@@ -298,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_does_not_end_has_an_unknown_outcome() {
-        let limits = GroupLimits { deadline: Duration::from_millis(20), ..one_lane() };
+        let limits = GroupLimits { deadline: Duration::from_millis(20), ..GroupLimits::default() };
         let group = GroupCommit::start(limits, |_: Vec<usize>| std::future::pending::<Vec<Answer<()>>>());
         assert!(matches!(group.submit(1).await, Err(StoreError::Unknown)));
     }

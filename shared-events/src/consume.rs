@@ -1,9 +1,13 @@
 //! Reading a stream in batches, for ever: a consumer that is gone, silent or broken is made anew.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use async_nats::jetstream::{Message, consumer::pull};
-use futures::StreamExt;
+use async_nats::jetstream::{
+    Message,
+    consumer::{pull, pull::MessagesError},
+};
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -15,14 +19,17 @@ pub trait Reader: Send + Sync {
     const STREAM: &'static str;
     /// The most messages of one batch.
     const BATCH: usize;
+    /// A batch of so many messages need not grow.
+    const ENOUGH: usize;
     /// How many messages may be on their way here.
     const AHEAD: usize;
 
     /// What the consumer is created with where it is missing.
     fn definition(&self) -> impl Future<Output = Result<pull::Config, async_nats::Error>> + Send;
 
-    /// Takes a batch, in the stream's order, and acks it.
-    fn take(&self, messages: Vec<Message>) -> impl Future<Output = ()> + Send;
+    /// Takes a batch, in the stream's order, and acks it. Answers until when the next batch is to grow, unless it
+    /// has [`Reader::ENOUGH`] messages before; the past where it need not.
+    fn take(&self, messages: Vec<Message>) -> impl Future<Output = Instant> + Send;
 }
 
 /// Reads until told to stop.
@@ -59,26 +66,48 @@ async fn read_once<R: Reader>(
         .heartbeat(Duration::from_secs(5))
         .messages()
         .await?;
-    let mut batches = messages.ready_chunks(R::BATCH);
+    let mut messages = messages.fuse();
+    let mut grown = Instant::now();
     loop {
-        let batch = tokio::select! {
+        let first = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             // Whatever is connected now may be another store, without this consumer.
             _ = connects.changed() => return Ok(()),
-            batch = batches.next() => batch,
+            first = messages.next() => first,
         };
-        let Some(batch) = batch else { return Ok(()) };
+        let Some(first) = first else { return Ok(()) };
+        let (batch, broken) = grow::<R>(first?, &mut messages, grown).await;
+        grown = reader.take(batch).await;
         // What came before an error is taken; the error then ends this consumer's stream.
-        let (mut messages, mut broken) = (Vec::with_capacity(batch.len()), None);
-        for message in batch {
-            match message {
-                Ok(message) => messages.push(message),
-                Err(error) => broken = Some(error),
-            }
-        }
-        reader.take(messages).await;
         if let Some(error) = broken {
             return Err(error.into());
         }
     }
+}
+
+/// A batch: its first message, what is there, and until `grown` what comes, as long as that is not enough.
+async fn grow<R: Reader>(
+    first: Message,
+    messages: &mut (impl Stream<Item = Result<Message, MessagesError>> + Unpin),
+    grown: Instant,
+) -> (Vec<Message>, Option<MessagesError>) {
+    let mut grown = pin!(sleep_until(grown));
+    let mut batch = vec![first];
+    while batch.len() < R::BATCH {
+        let next = match messages.next().now_or_never() {
+            Some(next) => next,
+            None if batch.len() >= R::ENOUGH => break,
+            None => tokio::select! {
+                biased;
+                () = &mut grown => break,
+                next = messages.next() => next,
+            },
+        };
+        match next {
+            Some(Ok(message)) => batch.push(message),
+            Some(Err(error)) => return (batch, Some(error)),
+            None => break,
+        }
+    }
+    (batch, None)
 }
