@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use crate::{changed::Changed, jobs::Jobs};
 
 /// Under load, the longest time from one batch of events to the next.
-pub const PACE: Duration = Duration::from_millis(15);
+pub const PACE: Duration = Duration::from_millis(30);
 
 /// Keeps the jobs' status up to date.
 pub struct Events {

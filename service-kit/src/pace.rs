@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A command starts this many times as long after the one before as that one took.
-const TIMES: u32 = 6;
+const TIMES: u32 = 8;
 
 /// A group of so many members goes without a pause: what one more saves is little.
 pub const ENOUGH: usize = 64;
@@ -58,12 +58,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_quick_command_is_followed_soon() {
-        assert_eq!(next_after(Duration::from_millis(1), 2, LONGEST).await, Duration::from_millis(6));
+        assert_eq!(next_after(Duration::from_millis(1), 2, LONGEST).await, Duration::from_millis(8));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_command_is_followed_when_its_time_has_come() {
-        assert_eq!(next_after(Duration::from_millis(8), 50, LONGEST).await, LONGEST);
+        assert_eq!(next_after(Duration::from_millis(9), 50, LONGEST).await, LONGEST);
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ use crate::{
 const RUNS: &str = "runs";
 
 /// Under load, the longest time from one command of claims or of outcomes to the next.
-const PACE: Duration = Duration::from_millis(15);
+const PACE: Duration = Duration::from_millis(30);
 
 /// The runs that this service knows.
 #[derive(Clone)]
