@@ -150,7 +150,8 @@ impl<I: Weigh, O> Forming<I, O> {
         while group.len() < limits.members {
             let member = match self.members.try_recv() {
                 Ok(member) => member,
-                Err(_) if group.len() >= ENOUGH => break,
+                // A timer that is over may still take a millisecond, so it is looked at first.
+                Err(_) if group.len() >= ENOUGH || grown.deadline() <= Instant::now() => break,
                 Err(_) => tokio::select! {
                     biased;
                     () = &mut grown => break,
@@ -245,6 +246,25 @@ mod tests {
             assert_eq!(other.await.unwrap().unwrap(), item);
         }
         assert_eq!(*sizes.lock().unwrap(), [1, 5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn under_load_a_group_grows_for_a_while_unless_it_is_large_enough() {
+        let (pace, takes) = (Duration::from_millis(1000), Duration::from_millis(500));
+        let limits = GroupLimits { pace, ..GroupLimits::default() };
+        let group = GroupCommit::start(limits, move |items: Vec<usize>| async move {
+            tokio::time::sleep(takes).await;
+            items.into_iter().map(Ok).collect()
+        });
+        let started = Instant::now();
+        let mut answered = Vec::new();
+        for members in [2, 3, ENOUGH, 1, 1] {
+            group.submit_all(vec![1; members]).await;
+            answered.push(started.elapsed().as_millis());
+        }
+        // The second waits until a second after the first began, the fourth the same after the third; the last
+        // follows a lone one.
+        assert_eq!(answered, [500, 1500, 2000, 3000, 3500]);
     }
 
     #[tokio::test]

@@ -96,7 +96,8 @@ async fn grow<R: Reader>(
     while batch.len() < R::BATCH {
         let next = match messages.next().now_or_never() {
             Some(next) => next,
-            None if batch.len() >= R::ENOUGH => break,
+            // A timer that is over may still take a millisecond, so it is looked at first.
+            None if batch.len() >= R::ENOUGH || grown.deadline() <= Instant::now() => break,
             None => tokio::select! {
                 biased;
                 () = &mut grown => break,

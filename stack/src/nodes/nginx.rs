@@ -84,7 +84,7 @@ http {{
     scgi_temp_path        temp/scgi;
 
     include http.conf;
-    access_log ../logs/nginx-access.log hasty;
+    access_log ../logs/nginx-access.log hasty buffer=4k flush=1s;
 
     upstream hasty_api {{
         zone hasty_api 64k;
