@@ -28,16 +28,18 @@ impl Connection {
         let (mut from_server, mut to_server) = server.split();
         let mut state = self.control.state.subscribe();
         tokio::select! {
-            done = self.requests(&mut from_client, &mut to_server) => done,
-            done = self.replies(&mut from_server, &mut to_client) => done,
+            done = self.forward(&mut from_client, &mut to_server, |request| self.passes_request(request)) => done,
+            done = self.forward(&mut from_server, &mut to_client, |_| self.passes_reply()) => done,
             _ = state.wait_for(|state| self.number < state.closed_below) => Ok(()),
         }
     }
 
-    async fn requests(
+    /// Until one side ends, or something does not pass.
+    async fn forward(
         &self,
         from: &mut (impl AsyncRead + Unpin),
         to: &mut (impl AsyncWrite + Unpin),
+        passes: impl Fn(&[u8]) -> bool,
     ) -> std::io::Result<()> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
@@ -48,32 +50,26 @@ impl Connection {
             if !self.may_forward().await {
                 continue;
             }
-            if self.is_to_be_cut(&chunk[..read]) {
-                self.cut_reply.store(true, Ordering::SeqCst);
+            if !passes(&chunk[..read]) {
+                return Ok(());
             }
             to.write_all(&chunk[..read]).await?;
         }
     }
 
-    async fn replies(
-        &self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> std::io::Result<()> {
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let read = from.read(&mut chunk).await?;
-            if read == 0 {
-                return Ok(());
-            }
-            if self.cut_reply.load(Ordering::SeqCst) {
-                self.control.replies_cut.fetch_add(1, Ordering::SeqCst);
-                return Ok(());
-            }
-            if self.may_forward().await {
-                to.write_all(&chunk[..read]).await?;
-            }
+    /// Remembers a write that is to have no reply; it passes all the same.
+    fn passes_request(&self, request: &[u8]) -> bool {
+        self.cut_reply.fetch_or(self.is_to_be_cut(request), Ordering::SeqCst);
+        true
+    }
+
+    /// The reply to such a write ends the connection instead.
+    fn passes_reply(&self) -> bool {
+        let is_cut = self.cut_reply.load(Ordering::SeqCst);
+        if is_cut {
+            self.control.replies_cut.fetch_add(1, Ordering::SeqCst);
         }
+        !is_cut
     }
 
     /// Waits while stalled; false where this connection is dead.
