@@ -11,7 +11,7 @@ use shared_events::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{changed::Changed, jobs::Jobs};
 
@@ -40,11 +40,11 @@ impl Reader for Events {
         Ok(streams::api_consumer(self.applied().await?.map(|applied| applied + 1)))
     }
 
-    /// Applies a batch, however long the database is away, then acks it.
-    async fn take(&self, messages: Vec<Message>) -> Instant {
+    /// Applies a batch, however long the database is away.
+    async fn take(&self, messages: &[Message]) -> Instant {
         let started = Instant::now();
         let (mut events, mut carriers, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        for message in &messages {
+        for message in messages {
             match JobEvent::decode(&message.payload) {
                 Ok(event) => {
                     events.push(event.data);
@@ -63,11 +63,6 @@ impl Reader for Events {
         gap("api.events.applied");
         self.changed.tell(&events).await;
         gap("api.events.told");
-        for message in &messages {
-            if let Err(error) = message.ack().await {
-                debug!(%error, "ack not sent; the event comes again and changes nothing");
-            }
-        }
         self.pace.next(started, messages.len())
     }
 }

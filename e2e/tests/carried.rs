@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, NewJob, Status};
+use e2e::{App, JobView, NewJob, Status};
 use stack::{Stack, poll};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,44 +18,51 @@ async fn unacked(app: &App) -> u64 {
     app.stream("JOBS").await.cached_info().state.messages
 }
 
+/// Everything is acked, and the ledger has nothing to look after.
+async fn nothing_left(app: &App) {
+    let nothing = || async { (cared_for(app).await, unacked(app).await) == (0, 0) };
+    poll::until("nothing to be left", PATIENCE, nothing).await.expect("nothing to be left");
+}
+
+/// A job whose announcement carries it; its worker is paused, so that it stays so.
+async fn carried_and_paused(app: &App) -> (JobView, usize) {
+    loop {
+        let job = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
+        let worker = app.worker_of(&job);
+        app.stack().worker(worker).pause();
+        if (cared_for(app).await, unacked(app).await) == (0, 1) {
+            return (job, worker);
+        }
+        // Its lease happened to be renewed right after it was claimed.
+        app.stack().worker(worker).resume();
+        app.ended_within(&job, PATIENCE).await;
+    }
+}
+
 #[tokio::test]
 async fn a_worker_that_dies_early_leaves_its_run_to_the_broker() {
     // The scan for ended leases is off, so that only the announcement can help.
     let stack = Stack::builder().api(1).workers(2).env("LEASE_S", 12).env("SAFEGUARDS_OFF", "ended_leases");
     let app = App::start(stack).await;
-    let job = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
-    assert_eq!(
-        (cared_for(&app).await, unacked(&app).await),
-        (0, 1),
-        "the first renewal comes after four seconds"
-    );
-    let worker = app.worker_of(&job);
+    let (job, worker) = carried_and_paused(&app).await;
     app.stack().worker(worker).kill().await.unwrap();
     let job = app.ended_within(&job, PATIENCE).await;
     assert_eq!((job.status, job.attempt, app.worker_of(&job)), (Status::Finished, 2, 1 - worker));
     assert_eq!(app.ledger(&job).await.outcomes(), ["lost", "finished"]);
-    poll::until("the announcement to be acked", PATIENCE, || async { unacked(&app).await == 0 })
-        .await
-        .unwrap();
-    // What is delivered again is claimed into the ledger's care.
-    poll::until("the mark to come off", PATIENCE, || async { cared_for(&app).await == 0 }).await.unwrap();
+    nothing_left(&app).await;
 }
 
 #[tokio::test]
 async fn the_first_renewal_puts_a_run_into_the_ledgers_care() {
     let app = App::start(Stack::builder().api(1).workers(1).env("LEASE_S", 6)).await;
-    let job = app.running(&app.create(&NewJob::sleep(8.0)).await).await;
-    assert_eq!(
-        (cared_for(&app).await, unacked(&app).await),
-        (0, 1),
-        "the first renewal comes after two seconds"
-    );
+    let job = app.running(&app.create(&NewJob::sleep(6.0)).await).await;
     poll::until("the announcement to be acked", PATIENCE, || async { unacked(&app).await == 0 })
         .await
         .unwrap();
     assert_eq!(cared_for(&app).await, 1);
-    assert_eq!(app.ended_within(&job, PATIENCE).await.attempt, 1);
-    poll::until("the mark to come off", PATIENCE, || async { cared_for(&app).await == 0 }).await.unwrap();
+    let job = app.ended_within(&job, PATIENCE).await;
+    assert_eq!((job.status, job.attempt), (Status::Finished, 1));
+    nothing_left(&app).await;
 }
 
 #[tokio::test]
@@ -72,4 +79,49 @@ async fn an_end_that_the_broker_did_not_hear_of_is_left_to_the_scan() {
     let job = app.ended_within(&job, PATIENCE).await;
     assert_eq!((job.status, job.attempt), (Status::Finished, 1));
     poll::until("the mark to come off", PATIENCE, || async { cared_for(&app).await == 0 }).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_ack_over_a_later_connection_does_not_hit_another_jobs_announcement() {
+    // Runs are renewed late, so that they end while their announcements still carry them.
+    let stack = Stack::builder().api(1).workers(2).env("LEASE_S", 60).env("RECONCILE_S", 0.3);
+    let app = App::start(stack.env("RELAY_AFTER_S", 0.5).env("SILENT_AFTER_S", 600)).await;
+    let first = app.running(&app.create(&NewJob::sleep(6.0)).await).await;
+    assert_eq!((cared_for(&app).await, unacked(&app).await), (0, 1));
+    let worker = app.worker_of(&first);
+    app.stack().nats().kill().await.unwrap();
+    std::fs::remove_dir_all(app.stack().folder().join("nats/jetstream")).unwrap();
+    // In the new store these have the numbers that the first one's announcement had in the old one.
+    app.stack().worker(1 - worker).pause();
+    let others = app.create_many(&NewJob::sleep(8.0), 3).await;
+    app.stack().nats().start().await.unwrap();
+    let others = app.all_running(&others).await;
+    assert!(others.iter().all(|job| app.worker_of(job) == worker));
+    let first = app.ended_within(&first, PATIENCE).await;
+    assert_eq!((first.status, first.attempt), (Status::Finished, 1));
+    assert_eq!(
+        (cared_for(&app).await, unacked(&app).await >= 3),
+        (0, true),
+        "each of the others is still carried"
+    );
+    app.stack().worker(1 - worker).resume();
+    for job in app.all_ended(&others).await {
+        assert_eq!((job.status, job.attempt), (Status::Finished, 1));
+    }
+}
+
+#[tokio::test]
+async fn the_broker_waits_as_long_as_the_lease_is_now() {
+    let app = App::start(Stack::builder().api(1).workers(1).env("LEASE_S", 60)).await;
+    let ack_wait = || async {
+        let jobs = app.stream("JOBS").await;
+        jobs.consumer_info("workers-default-normal").await.unwrap().config.ack_wait
+    };
+    assert_eq!(ack_wait().await, Duration::from_secs(61));
+    let worker = app.stack().worker(0);
+    worker.kill().await.unwrap();
+    worker.set_env("LEASE_S", "5");
+    worker.start().await.unwrap();
+    app.ended_within(&app.create(&NewJob::noop()).await, PATIENCE).await;
+    assert_eq!(ack_wait().await, Duration::from_secs(6));
 }

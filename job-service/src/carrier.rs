@@ -8,6 +8,7 @@
 use std::{fmt, time::Duration};
 
 use async_nats::jetstream::{AckKind, Message, message::Acker};
+use shared_events::{Broker, connect::Connection};
 use tracing::debug;
 
 /// How much longer than a lease the broker waits before it delivers an announcement again: the ledger then finds
@@ -18,8 +19,14 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// so those with more claim into the ledger's care at once.
 pub(crate) const MOST_SLOTS: usize = 1000;
 
-/// An unacked announcement.
-pub struct Carrier(Acker);
+/// An unacked announcement. It can be acked only over the connection that brought it: another may lead to an older or
+/// empty copy of the broker's store, where the same ack would be taken for that of another announcement. What is not
+/// acked comes again.
+pub struct Carrier {
+    acker: Acker,
+    broker: Broker,
+    connection: Connection,
+}
 
 impl fmt::Debug for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,23 +35,29 @@ impl fmt::Debug for Carrier {
 }
 
 impl Carrier {
-    /// Keeps what is needed to ack the announcement.
+    /// Keeps what is needed to ack an announcement that came over `connection`.
     #[must_use]
-    pub fn new(announcement: Message) -> Self {
-        Self(announcement.split().1)
+    pub fn new(announcement: Message, broker: Broker, connection: Connection) -> Self {
+        Self { acker: announcement.split().1, broker, connection }
     }
 
     /// The broker may forget the announcement. Where the ack is lost, it comes again and finds the run known.
     pub async fn ack(self) {
-        if let Err(error) = self.0.ack().await {
-            debug!(%error, "ack not sent");
-        }
+        self.answer(AckKind::Ack).await;
     }
 
     /// The broker is to deliver the announcement again, after `delay` where there is one.
     pub async fn give_back(self, delay: Option<Duration>) {
-        if let Err(error) = self.0.ack_with(AckKind::Nak(delay)).await {
-            debug!(%error, "announcement not given back; it comes again when its time is over");
+        self.answer(AckKind::Nak(delay)).await;
+    }
+
+    async fn answer(self, kind: AckKind) {
+        if !self.broker.nats().is_still(self.connection) {
+            debug!("connection is gone; the announcement comes again when its time is over");
+            return;
+        }
+        if let Err(error) = self.acker.ack_with(kind).await {
+            debug!(%error, "the announcement comes again when its time is over");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{JobCreated, RunId, Timestamp, streams};
+use shared_events::{JobCreated, RunId, Timestamp, connect::Connection, streams};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
@@ -17,23 +17,28 @@ use crate::{
 };
 
 impl Fetcher {
-    /// Claims, acks and runs, in a task of its own.
-    pub(crate) fn attend(&self, message: Message, slot: Option<OwnedSemaphorePermit>) {
+    /// Claims and runs, in a task of its own; without a slot the announcement is given back.
+    pub(crate) fn attend(
+        &self,
+        message: Message,
+        connection: Connection,
+        slot: Option<OwnedSemaphorePermit>,
+    ) {
         let fetcher = self.clone();
         self.tasks.spawn(async move {
-            let Some(slot) = slot else { return Carrier::new(message).give_back(None).await };
-            fetcher.claim(message, slot).await;
+            let Some(slot) = slot else { return fetcher.carrier(message, connection).give_back(None).await };
+            fetcher.claim(message, connection, slot).await;
         });
     }
 
-    async fn claim(&self, message: Message, slot: OwnedSemaphorePermit) {
+    async fn claim(&self, message: Message, connection: Connection, slot: OwnedSemaphorePermit) {
         let announced = match JobCreated::decode(&message.payload) {
             Ok(event) => event,
             Err(error) => {
                 warn!(%error, subject = %message.subject, "announcement is not readable");
                 let ledger = &self.runner.ledger;
                 let put = ledger.put_aside(&message.subject, &message.payload, &error.to_string()).await;
-                let carrier = Carrier::new(message);
+                let carrier = self.carrier(message, connection);
                 return match put {
                     Ok(()) => carrier.ack().await,
                     Err(_) => carrier.give_back(Some(retry_after())).await,
@@ -43,12 +48,12 @@ impl Fetcher {
         let now = Timestamp::from_millis(self.runner.ledger.mongo().clock().now_ms());
         if now.since(announced.time) > streams::STALE_AFTER {
             info!(run.id = %announced.data.run_id(), "announcement is stale; the reconciler makes a fresh one");
-            return Carrier::new(message).ack().await;
+            return self.carrier(message, connection).ack().await;
         }
         let run_id = announced.data.run_id();
         gap("job.fetch.fetched");
         self.note_redelivery(&message, run_id);
-        let carrier = Carrier::new(message);
+        let carrier = self.carrier(message, connection);
         let Some(claiming) = self.runner.held.claiming(run_id) else {
             // It came a second time while the first is being decided: in a moment the ledger knows.
             return carrier.give_back(Some(retry_after())).await;
@@ -90,7 +95,7 @@ impl Fetcher {
         match claimed {
             Claimed::Mine(run) => self.runner.run(*run, slot, claiming, carrier).await,
             Claimed::Ended(run) => self.runner.relay.announce_soon(*run, carrier).await,
-            Claimed::Carried(..) | Claimed::Settled => {}
+            Claimed::Carried(..) | Claimed::Settled(_) => {}
         }
     }
 }

@@ -45,12 +45,12 @@ impl Reader for Control {
         Ok(streams::control_consumer())
     }
 
-    /// Has a batch decided by the ledger, however long the database is away, then acks it.
-    async fn take(&self, messages: Vec<Message>) -> Instant {
+    /// Has a batch decided by the ledger, however long the database is away.
+    async fn take(&self, messages: &[Message]) -> Instant {
         gap("job.control.read");
         let mut pause = Duration::from_millis(100);
         let cancels = loop {
-            match self.decide(&messages).await {
+            match self.decide(messages).await {
                 Ok(cancels) => break cancels,
                 Err(error) => {
                     warn!(
@@ -64,20 +64,16 @@ impl Reader for Control {
             pause = (pause * 2).min(Duration::from_secs(5));
         };
         gap("job.control.recorded");
-        cancels.stop.iter().for_each(|run| self.held.stop(run, Stop::Requested));
-        if !cancels.stop.is_empty()
-            && let Ok(body) = serde_json::to_vec(&cancels.stop)
+        let stop: Vec<RunId> = cancels.stop.iter().map(|run| run.id).collect();
+        stop.iter().for_each(|run| self.held.stop(run, Stop::Requested));
+        if !stop.is_empty()
+            && let Ok(body) = serde_json::to_vec(&stop)
         {
             self.broker.tell(subjects::STOP, Bytes::from(body)).await;
         }
         gap("job.control.told");
         for run in cancels.ended {
             self.relay.announce_soon(run, None).await;
-        }
-        for message in &messages {
-            if let Err(error) = message.ack().await {
-                debug!(%error, "ack not sent; the cancel comes again and changes nothing");
-            }
         }
         Instant::now()
     }

@@ -11,7 +11,7 @@ use async_nats::jetstream::{
     consumer::{PullConsumer, pull::Config},
 };
 use service_kit::telemetry::chain;
-use shared_events::{Broker, Priority, Queue, streams};
+use shared_events::{Broker, Priority, Queue, connect::Connection, streams};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -65,7 +65,7 @@ impl Fetcher {
 
     /// Returns when stopped, or when the consumers are to be made anew.
     async fn fetch(&self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut connects = self.broker.nats().connects();
+        let (mut connects, connection) = (self.broker.nats().connects(), self.broker.nats().connection());
         connects.mark_unchanged();
         let consumers = self.consumers().await?;
         let (waits, load) = (stop.child_token(), Arc::new(Load::default()));
@@ -73,11 +73,11 @@ impl Fetcher {
         for consumer in &consumers {
             let (fetcher, consumer) = (self.clone(), consumer.clone());
             let (load, waits) = (Arc::clone(&load), waits.clone());
-            waiting.spawn(async move { fetcher.wait_on(consumer, &load, &waits).await });
+            waiting.spawn(async move { fetcher.wait_on(consumer, connection, &load, &waits).await });
         }
         let done = loop {
             load.is_on.send_replace(true);
-            if let Err(error) = self.work_off(&consumers, stop).await {
+            if let Err(error) = self.work_off(&consumers, connection, stop).await {
                 break Err(error);
             }
             load.is_on.send_replace(false);
@@ -95,7 +95,12 @@ impl Fetcher {
     }
 
     /// Takes what is there, in order of priority, until nothing is.
-    async fn work_off(&self, consumers: &[PullConsumer], stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn work_off(
+        &self,
+        consumers: &[PullConsumer],
+        connection: Connection,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             if self.database_is_away(stop).await {
                 continue;
@@ -110,7 +115,8 @@ impl Fetcher {
                     break;
                 }
                 for message in pull::now(consumer, slots.len()).await? {
-                    self.attend(message, slots.pop().filter(|_| !stop.is_cancelled()));
+                    let slot = slots.pop().filter(|_| !stop.is_cancelled());
+                    self.attend(message, connection, slot);
                 }
             }
             if slots.len() == before {
@@ -124,6 +130,7 @@ impl Fetcher {
     async fn wait_on(
         &self,
         consumer: PullConsumer,
+        connection: Connection,
         load: &Load,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
@@ -143,24 +150,34 @@ impl Fetcher {
                 _ = is_on.changed() => continue,
             };
             match next {
-                Ok(Some(message)) => self.take(message, load, stop),
+                Ok(Some(message)) => self.take(message, connection, load, stop),
                 Ok(None) => {}
                 Err(error) => break Err(error),
             }
         };
         for message in waiting.end().await {
-            Carrier::new(self.of_stream(message)).give_back(None).await;
+            self.carrier(self.of_stream(message), connection).give_back(None).await;
         }
         ended
     }
 
     /// Attends to a message that came by itself, if there is a slot.
-    fn take(&self, message: async_nats::Message, load: &Load, stop: &CancellationToken) {
+    fn take(
+        &self,
+        message: async_nats::Message,
+        connection: Connection,
+        load: &Load,
+        stop: &CancellationToken,
+    ) {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !stop.is_cancelled());
         if slot.is_none() {
             load.no_slot.notify_one();
         }
-        self.attend(self.of_stream(message), slot);
+        self.attend(self.of_stream(message), connection, slot);
+    }
+
+    pub(crate) fn carrier(&self, message: Message, connection: Connection) -> Carrier {
+        Carrier::new(message, self.broker.clone(), connection)
     }
 
     fn of_stream(&self, message: async_nats::Message) -> Message {
@@ -206,7 +223,9 @@ impl Fetcher {
     async fn consumer(&self, queue: &Queue, priority: Priority) -> anyhow::Result<PullConsumer> {
         let ack_wait = self.runner.settings.lease + carrier::GRACE;
         let definition = streams::worker_consumer(queue, priority, ack_wait);
-        Ok(streams::consumer::<Config>(self.broker.jetstream(), streams::JOBS, definition).await?)
+        let jetstream = self.broker.jetstream();
+        let consumer = streams::consumer::<Config>(jetstream, streams::JOBS, definition).await?;
+        streams::with_ack_wait(jetstream, consumer, ack_wait).await.map_err(|error| anyhow::anyhow!(error))
     }
 }
 

@@ -33,13 +33,13 @@ pub async fn keep(ledger: &Ledger, held: &Held, lease: Duration, stop: &Cancella
                 debug!(count, refused = renewal.superseded.len(), "leases renewed");
                 // They hold from when it was asked, which may be long ago where the database was away.
                 pause = third.saturating_sub(asked.elapsed());
+                renewal.superseded.iter().for_each(|(run, attempt)| held.supersede(run, *attempt));
+                renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
                 gap("job.lease.renewed");
                 for carrier in held.carriers(&renewal.kept) {
                     carrier.ack().await;
                 }
                 gap("job.lease.acked");
-                renewal.superseded.iter().for_each(|(run, attempt)| held.supersede(run, *attempt));
-                renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
             }
             Err(error) => {
                 warn!(count, error = chain(&error), "leases not renewed; trying again");

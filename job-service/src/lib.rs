@@ -220,7 +220,7 @@ async fn wind_down(fetcher: &Fetcher, concurrency: usize, grace: Duration) {
     }
     runner.abandon.cancel();
     if tokio::time::timeout(LAST_WORDS, runner.relay.finish()).await.is_err() {
-        warn!("some outcomes are not announced; another replica's scan will");
+        warn!("some outcomes are not announced; another replica will do it");
     }
     fetcher.broker.nats().flush().await;
 }

@@ -44,11 +44,10 @@ impl Relay {
         let relay = self.clone();
         self.tasks.spawn(async move {
             let is_told = turn.is_some() && relay.announce(&run).await;
-            match carrier {
-                Some(carrier) if is_told || !run.is_carried() => carrier.ack().await,
-                // It comes again when its time is over; the scan is sooner.
-                Some(_) => relay.leave_to_scan(&run).await,
-                None => {}
+            if let Some(carrier) = carrier
+                && (is_told || !run.is_carried() || relay.leave_to_scan(&run).await)
+            {
+                carrier.ack().await;
             }
         });
     }
@@ -122,10 +121,13 @@ impl Relay {
         true
     }
 
-    async fn leave_to_scan(&self, run: &Run) {
-        if let Err(error) = self.ledger.leave_to_scan(run).await {
-            debug!(run.id = %run.id, error = chain(&error), "not marked; its announcement comes again");
+    /// Whether the scan will find it.
+    async fn leave_to_scan(&self, run: &Run) -> bool {
+        let marked = self.ledger.leave_to_scan(run).await;
+        if let Err(error) = &marked {
+            debug!(run.id = %run.id, error = chain(error), "not marked; its announcement comes again");
         }
+        marked.is_ok()
     }
 
     async fn publish(&self, run: &Run) -> bool {

@@ -155,8 +155,10 @@ impl<I: Weigh, O> Forming<I, O> {
                 Err(_) => tokio::select! {
                     biased;
                     () = &mut grown => break,
-                    Some(member) = self.members.recv() => member,
-                    else => break,
+                    member = self.members.recv() => match member {
+                        Some(member) => member,
+                        None => break,
+                    },
                 },
             };
             bytes += member.item.weight();

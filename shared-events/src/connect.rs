@@ -27,6 +27,10 @@ pub struct Nats {
     connects: watch::Receiver<u64>,
 }
 
+/// One of the connections that a [`Nats`] has, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection(u64);
+
 /// The settings make no sense; an absent server is no error.
 #[derive(Debug, thiserror::Error)]
 #[error("could not use the NATS settings")]
@@ -75,6 +79,19 @@ impl Nats {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// The connection that there is, or was last.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        Connection(*self.connects.borrow())
+    }
+
+    /// Whether this connection is still there, as far as is known. What is connected after it may be another store,
+    /// where an ack of what came before would be taken for that of another message.
+    #[must_use]
+    pub fn is_still(&self, connection: Connection) -> bool {
+        self.is_connected() && self.connection() == connection
     }
 
     /// Waits until the server has all that was published, before the process exits: for a moment, and not at all

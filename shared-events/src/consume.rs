@@ -27,9 +27,9 @@ pub trait Reader: Send + Sync {
     /// What the consumer is created with where it is missing.
     fn definition(&self) -> impl Future<Output = Result<pull::Config, async_nats::Error>> + Send;
 
-    /// Takes a batch, in the stream's order, and acks it. Answers until when the next batch is to grow, unless it
-    /// has [`Reader::ENOUGH`] messages before; the past where it need not.
-    fn take(&self, messages: Vec<Message>) -> impl Future<Output = Instant> + Send;
+    /// Takes a batch, in the stream's order; then it is acked. Answers until when the next batch is to grow, unless
+    /// it has [`Reader::ENOUGH`] messages before; the past where it need not.
+    fn take(&self, messages: &[Message]) -> impl Future<Output = Instant> + Send;
 }
 
 /// Reads until told to stop.
@@ -55,7 +55,7 @@ async fn read_once<R: Reader>(
     reader: &R,
     stop: &CancellationToken,
 ) -> Result<(), async_nats::Error> {
-    let mut connects = broker.nats().connects();
+    let (mut connects, connection) = (broker.nats().connects(), broker.nats().connection());
     connects.mark_unchanged();
     let definition = reader.definition().await?;
     let consumer = streams::consumer::<pull::Config>(broker.jetstream(), R::STREAM, definition).await?;
@@ -77,10 +77,22 @@ async fn read_once<R: Reader>(
         };
         let Some(first) = first else { return Ok(()) };
         let (batch, broken) = grow::<R>(first?, &mut messages, grown).await;
-        grown = reader.take(batch).await;
+        grown = reader.take(&batch).await;
+        if broker.nats().is_still(connection) {
+            ack(&batch).await;
+        }
         // What came before an error is taken; the error then ends this consumer's stream.
         if let Some(error) = broken {
             return Err(error.into());
+        }
+    }
+}
+
+/// Where an ack gets lost, the message comes again, and changes nothing.
+async fn ack(batch: &[Message]) {
+    for message in batch {
+        if let Err(error) = message.ack().await {
+            debug!(%error, "ack not sent");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The streams and consumers: the one place that defines them.
 //!
-//! Start-up creates what is missing and never changes what is there: an operator's settings stay,
-//! and where they differ from these it is said in the log.
+//! Start-up creates what is missing and does not change what is there: an operator's settings stay,
+//! and where they differ from these it is said in the log. Only the workers' `ack_wait` follows their lease.
 
 use std::time::Duration;
 
 use async_nats::jetstream::{
     Context,
-    consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, IntoConsumerConfig},
+    consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, IntoConsumerConfig, PullConsumer},
     context::{CreateStreamError, GetStreamErrorKind},
     stream::{self, ConsumerError, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
 };
@@ -147,7 +147,7 @@ fn warn_where_different(name: &str, found: &stream::Config, wanted: &stream::Con
     }
 }
 
-/// A consumer of `stream`, created where it is missing and never changed.
+/// A consumer of `stream`, created where it is missing and left as it is where it is not.
 ///
 /// # Errors
 /// Where the stream is missing too, or NATS is away: try again.
@@ -172,6 +172,30 @@ pub async fn consumer<C: IntoConsumerConfig + FromConsumer + Clone>(
         // Another replica was faster.
         Err(_) => jetstream.get_consumer_from_stream(name.as_str(), stream).await,
     }
+}
+
+/// The same consumer with this `ack_wait`, which follows from the settings of who reads; the rest stays as it is.
+///
+/// # Errors
+/// Where the stream is missing, or NATS is away: try again.
+pub async fn with_ack_wait(
+    jetstream: &Context,
+    consumer: PullConsumer,
+    ack_wait: Duration,
+) -> Result<PullConsumer, async_nats::Error> {
+    let info = consumer.cached_info();
+    if info.config.ack_wait == ack_wait {
+        return Ok(consumer);
+    }
+    info!(
+        consumer = info.name,
+        was_s = info.config.ack_wait.as_secs_f64(),
+        ack_wait_s = ack_wait.as_secs_f64(),
+        "ack wait changed"
+    );
+    let config = consumer::Config { ack_wait, ..info.config.clone() };
+    let config = consumer::pull::Config::try_from_consumer_config(config)?;
+    Ok(jetstream.update_consumer_on_stream(config, info.stream_name.as_str()).await?)
 }
 
 /// Whether the error says that there is no such consumer.

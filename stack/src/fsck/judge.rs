@@ -117,7 +117,7 @@ fn open(job: &JobDoc, run: Option<&RunDoc>, broker: &BrokerView) -> Found {
         }
         Some(run) if run.status.is_terminal() && broker.events > 0 => Found::MovedBy("event on its way"),
         _ if marked => Found::MovedBy("outbox mark"),
-        _ => announced(job, broker),
+        _ => announced(job, run.is_some_and(RunDoc::is_carried), broker),
     }
 }
 
@@ -138,9 +138,9 @@ fn open_in_ledger(run: &RunDoc) -> Found {
     }
 }
 
-/// A job that was announced, and that the ledger does not know, or leaves to its announcement, or has nothing more
-/// to say about.
-fn announced(job: &JobDoc, broker: &BrokerView) -> Found {
+/// A job that was announced, and that the ledger does not know, or leaves to its announcement, which then must not be
+/// acked, or has nothing more to say about.
+fn announced(job: &JobDoc, is_carried: bool, broker: &BrokerView) -> Found {
     let Some(announced) = job.announced.filter(|announced| announced.store == broker.store) else {
         return Found::MovedBy("reconciler: announced to an earlier store");
     };
@@ -153,6 +153,10 @@ fn announced(job: &JobDoc, broker: &BrokerView) -> Found {
         return Found::MovedBy("reconciler: cancel told, no answer yet");
     };
     match line {
+        Some(line) if announced.sequence <= line.ack_floor && is_carried => Found::Broken(format!(
+            "run {} is running, has no duty with a due time in the ledger, and its announcement is acked",
+            job.run
+        )),
         Some(line) if announced.sequence <= line.ack_floor => Found::MovedBy("reconciler: acked, silent"),
         // The floor rises over it when what is below is acked.
         Some(line) if line.waiting + line.unacked > 0 => Found::MovedBy("waiting in JOBS"),
@@ -227,6 +231,8 @@ mod tests {
         assert_eq!(look(&carried(job(doc! {}))), Found::MovedBy("outbox mark"));
         let waits = job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 11_i64 } });
         assert!(matches!(look(&carried(waits)), Found::IfAnnouncedAt(11, _)));
+        let acked = || job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 10_i64 } });
+        assert!(is_broken(&carried(acked())) && !is_broken(&with_run(acked(), doc! {})));
         let ended = with_run(job(doc! {}), doc! { "status": "queued", "duty": null, "due": null });
         assert!(is_broken(&ended));
     }

@@ -32,7 +32,7 @@ pub struct Cancels {
     /// These have ended, now or before: that is to be told.
     pub ended: Vec<Run>,
     /// These are running somewhere: their handlers are to stop.
-    pub stop: Vec<RunId>,
+    pub stop: Vec<Run>,
 }
 
 impl Core {
@@ -70,7 +70,7 @@ impl Core {
                 match run.status {
                     Status::Running if is_held(&run, now) && run.cancel_requested.is_some() => {
                         self.chronicle.note(Deed::Flagged, run.id, run.attempt);
-                        cancels.stop.push(run.id);
+                        cancels.stop.push(run);
                     }
                     // It was claimed after the flags were set: the next round sets its own.
                     Status::Running if is_held(&run, now) => again.push(run.id),

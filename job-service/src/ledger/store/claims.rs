@@ -19,6 +19,9 @@ use super::{
 };
 use crate::{chronicle::Deed, held::Stop};
 
+/// When an announcement is to come again whose run is just being changed.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// An announcement, as it came.
 #[derive(Debug)]
 pub struct Announced {
@@ -35,20 +38,24 @@ pub enum Claimed {
     Mine(Box<Run>),
     /// It has ended, now or before: that is to be told.
     Ended(Box<Run>),
-    /// Somebody runs it, and an announcement carries it: it is to come again after this time.
+    /// An announcement carries it, or it is just being changed: the announcement is to come again after this time.
     Carried(RunId, Duration),
-    /// Nothing to do: the ledger is responsible.
-    Settled,
+    /// Nothing to do: it is among what is due in the ledger.
+    Settled(RunId),
 }
 
 impl Claimed {
-    /// Which run; none where there is nothing to do.
-    pub(super) fn run_id(&self) -> Option<RunId> {
+    /// Which run.
+    pub(super) fn run_id(&self) -> RunId {
         match self {
-            Self::Mine(run) | Self::Ended(run) => Some(run.id),
-            Self::Carried(id, _) => Some(*id),
-            Self::Settled => None,
+            Self::Mine(run) | Self::Ended(run) => run.id,
+            Self::Carried(id, _) | Self::Settled(id) => *id,
         }
+    }
+
+    /// Whether there is something to do.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self, Self::Mine(_) | Self::Ended(_))
     }
 
     /// Whether the announcement has to carry the run on; else it can be acked.
@@ -57,7 +64,7 @@ impl Claimed {
         match self {
             Self::Mine(run) | Self::Ended(run) => run.is_carried(),
             Self::Carried(..) => true,
-            Self::Settled => false,
+            Self::Settled(_) => false,
         }
     }
 }
@@ -102,7 +109,7 @@ impl Core {
                 }
                 if duplicate.contains(&index) {
                     return match &mut known {
-                        Ok(known) => Ok(known.remove(&run.id).unwrap_or(Claimed::Settled)),
+                        Ok(known) => Ok(known.remove(&run.id).unwrap_or(Claimed::Carried(run.id, AGAIN))),
                         Err(error) => Err(error.clone()),
                     };
                 }
@@ -124,15 +131,16 @@ impl Core {
         let (to_cancel, others): (Vec<RunId>, Vec<RunId>) =
             ids.into_iter().partition(|id| cancelled.contains(id));
         let cancels = self.cancel_known(to_cancel).await?;
-        cancels.stop.iter().for_each(|id| self.held.stop(id, Stop::Requested));
+        cancels.stop.iter().for_each(|run| self.held.stop(&run.id, Stop::Requested));
         let texts: Vec<String> = others.iter().map(RunId::to_string).collect();
         // Asked before reading: what ended in between is read as running, and must not be resumed.
         let running = others.iter().copied().filter(|id| self.held.contains(id)).collect();
         let found = self.find(doc! { "_id": { "$in": texts } }, 0).await?;
         let mut claimed = self.act_on(found, &running).await?;
         claimed.extend(cancels.ended.into_iter().map(|run| Claimed::Ended(Box::new(run))));
-        claimed.extend(cancels.stop.into_iter().map(|id| Claimed::Carried(id, self.lease)));
-        Ok(claimed.into_iter().filter_map(|claimed| claimed.run_id().map(|id| (id, claimed))).collect())
+        let now = self.mongo.clock().now();
+        claimed.extend(cancels.stop.iter().map(|run| left(run, now)));
+        Ok(claimed.into_iter().map(|claimed| (claimed.run_id(), claimed)).collect())
     }
 
     /// Does what [`examine`] says about each run; `running` here are those that were when they were read.
@@ -162,11 +170,16 @@ impl Core {
                     done.push(Claimed::Mine(Box::new(run)));
                 }
                 Found::Republish => done.push(Claimed::Ended(Box::new(run))),
-                Found::Leave if run.is_carried() => done.push(Claimed::Carried(run.id, rest(&run, now))),
-                Found::Leave => {}
+                Found::Leave => done.push(left(&run, now)),
             }
         }
-        done.extend(self.replace(changes).await?.into_iter().map(of_status));
+        let mut changed: HashSet<RunId> = changes.iter().map(|(run, _)| run.id).collect();
+        for run in self.replace(changes).await? {
+            changed.remove(&run.id);
+            done.push(of_status(run));
+        }
+        // Somebody else changed these in between, and what they are now is not known.
+        done.extend(changed.into_iter().map(|id| Claimed::Carried(id, AGAIN)));
         Ok(done)
     }
 
@@ -202,11 +215,15 @@ impl Core {
     }
 }
 
-/// How long the lease of a run goes on, and some time more: a second where it has ended, and may not be taken over yet.
-fn rest(run: &Run, now: DateTime) -> Duration {
+/// What an announcement is to do that finds its run claimed by somebody: where it may have to carry the run on, to come
+/// again when the lease has ended, or where it has ended, and may not be taken over yet, in a while.
+fn left(run: &Run, now: DateTime) -> Claimed {
+    if !run.is_carried() {
+        return Claimed::Settled(run.id);
+    }
     let left_ms = run.lease_until.map_or(0, |until| until.timestamp_millis() - now.timestamp_millis());
-    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0).max(1000));
-    left + Duration::from_millis(rand::random_range(0..500))
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).max(AGAIN);
+    Claimed::Carried(run.id, left + Duration::from_millis(rand::random_range(0..500)))
 }
 
 fn of_status(run: Run) -> Claimed {

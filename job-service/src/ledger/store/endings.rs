@@ -100,7 +100,7 @@ impl Core {
     }
 
     pub(super) async fn commit_marks(self: Arc<Self>, marks: Vec<Mark>) -> Vec<Result<(), StoreError>> {
-        let mut statements = Vec::new();
+        let (mut statements, mut durability) = (Vec::new(), Durability::InMemory);
         let (mut set, mut off) = (RawArrayBuf::new(), RawArrayBuf::new());
         for mark in &marks {
             match mark {
@@ -113,6 +113,8 @@ impl Core {
             }
         }
         if !set.is_empty() {
+            // What carries the run is acked then.
+            durability = Durability::Journaled;
             statements.push(Statement::many(
                 rawdoc! { "_id": { "$in": set }, "duty": { "$exists": false } },
                 rawdoc! { "$set": { "duty": "announce", "due": self.mongo.clock().now() } },
@@ -124,7 +126,7 @@ impl Core {
                 rawdoc! { "$unset": { "duty": "", "due": "" } },
             ));
         }
-        let done = self.mongo.update(RUNS, statements, Durability::InMemory).await.map(drop);
+        let done = self.mongo.update(RUNS, statements, durability).await.map(drop);
         marks.iter().map(|_| done.clone()).collect()
     }
 }

@@ -81,7 +81,7 @@ impl Ledger {
         };
         let marks = {
             let core = Arc::clone(&core);
-            // Nobody waits for a mark to come off, so many may come off together.
+            // Nobody waits for a mark, so many may share a command.
             let unhurried = GroupLimits { gather: Duration::from_millis(50), ..limits };
             GroupCommit::start(unhurried, move |marks| Arc::clone(&core).commit_marks(marks))
         };
@@ -159,7 +159,7 @@ impl Ledger {
             .await
     }
 
-    /// Sets the outbox mark of a run that has ended without one: a scan is to announce it.
+    /// Sets the outbox mark of a run that has ended without one: a scan is to announce it. Journaled.
     ///
     /// # Errors
     /// Where the database did not do it: what carries the run must not be acked.
@@ -202,8 +202,9 @@ impl Ledger {
         let taken = taken.inspect_err(|_| core.doubts.raise(claiming.keys().copied()))?;
         Ok(taken
             .into_iter()
+            .filter(Claimed::is_taken)
             .filter_map(|taken| {
-                let claiming = claiming.remove(&taken.run_id()?)?;
+                let claiming = claiming.remove(&taken.run_id())?;
                 Some((taken, claiming))
             })
             .collect())
