@@ -87,6 +87,14 @@ impl Held {
         self.with(|held| held.iter().map(|(id, entry)| (*id, entry.attempt)).collect())
     }
 
+    /// Whether an announcement carries this attempt.
+    #[must_use]
+    pub fn is_carried(&self, id: &RunId, attempt: u32) -> bool {
+        self.with(|held| {
+            held.get(id).is_some_and(|entry| entry.attempt == attempt && entry.carrier.is_some())
+        })
+    }
+
     /// What carries these attempts: they are in the ledger's care from here on.
     #[must_use]
     pub fn carriers(&self, attempts: &[(RunId, u32)]) -> Vec<Carrier> {

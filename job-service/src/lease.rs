@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use service_kit::{faults::gap, telemetry::chain};
+use service_kit::{StoreError, faults::gap, mongo::Durability, telemetry::chain};
+use shared_events::RunId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -22,29 +23,48 @@ pub async fn keep(ledger: &Ledger, held: &Held, lease: Duration, stop: &Cancella
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let running = held.all();
         pause = third;
-        if running.is_empty() {
-            continue;
-        }
-        let (count, asked) = (running.len(), Instant::now());
-        match ledger.renew(running).await {
-            Ok(renewal) => {
-                debug!(count, refused = renewal.superseded.len(), "leases renewed");
+        for (running, durability) in in_turn(held) {
+            match renew(ledger, held, running, durability).await {
                 // They hold from when it was asked, which may be long ago where the database was away.
-                pause = third.saturating_sub(asked.elapsed());
-                renewal.superseded.iter().for_each(|(run, attempt)| held.supersede(run, *attempt));
-                renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
-                gap("job.lease.renewed");
-                for carrier in held.carriers(&renewal.kept) {
-                    carrier.ack().await;
+                Ok(took) => pause = pause.min(third.saturating_sub(took)),
+                Err((count, error)) => {
+                    warn!(count, error = chain(&error), "leases not renewed; trying again");
+                    pause = (lease / 10).min(Duration::from_secs(1));
                 }
-                gap("job.lease.acked");
-            }
-            Err(error) => {
-                warn!(count, error = chain(&error), "leases not renewed; trying again");
-                pause = (lease / 10).min(Duration::from_secs(1));
             }
         }
     }
+}
+
+/// What is running, by how its renewal is to be written: those whose announcements carry them are acked after it.
+fn in_turn(held: &Held) -> [(Vec<(RunId, u32)>, Durability); 2] {
+    let (carried, others) = held.all().into_iter().partition(|(id, attempt)| held.is_carried(id, *attempt));
+    [(others, Durability::InMemory), (carried, Durability::Journaled)]
+}
+
+/// Answers how long it took; with how many were not renewed, and why not.
+async fn renew(
+    ledger: &Ledger,
+    held: &Held,
+    running: Vec<(RunId, u32)>,
+    durability: Durability,
+) -> Result<Duration, (usize, StoreError)> {
+    let (count, asked) = (running.len(), Instant::now());
+    if count == 0 {
+        return Ok(Duration::ZERO);
+    }
+    let renewal = ledger.renew(running, durability).await.map_err(|error| (count, error))?;
+    let took = asked.elapsed();
+    debug!(count, refused = renewal.superseded.len(), "leases renewed");
+    renewal.superseded.iter().for_each(|(run, attempt)| held.supersede(run, *attempt));
+    renewal.cancelled.iter().for_each(|run| held.stop(run, Stop::Requested));
+    gap("job.lease.renewed");
+    if durability == Durability::Journaled {
+        for carrier in held.carriers(&renewal.kept) {
+            carrier.ack().await;
+        }
+    }
+    gap("job.lease.acked");
+    Ok(took)
 }

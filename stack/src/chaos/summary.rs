@@ -13,6 +13,9 @@ use super::record::{Client, Created, Deleted, Line, Record};
 /// How many violations are shown with all that is known of their jobs.
 const SHOWN: usize = 20;
 
+/// How many lost leases are shown that no fault explains.
+const EXAMPLES: usize = 5;
+
 pub(super) fn write(
     settings: Settings,
     plan: &Plan,
@@ -70,7 +73,7 @@ fn head(
     let was = |outcome| attempts().filter(|attempt| attempt.outcome == outcome).count();
     let said = |deed: &str| record.lines.iter().filter(|line| line.deed == deed).count();
     let lost = attempts().filter(|attempt| attempt.outcome == AttemptOutcome::Lost);
-    let unexplained = lost.filter(|attempt| !is_explained(attempt, record)).count();
+    let unexplained: Vec<_> = lost.filter(|attempt| !is_explained(attempt, record)).collect();
     writeln!(text, "seen:")?;
     writeln!(
         text,
@@ -83,9 +86,14 @@ fn head(
     writeln!(text, "  {:>6}  attempts", attempts().count())?;
     writeln!(
         text,
-        "  {:>6}  leases lost, {unexplained} of them without a fault near",
-        was(AttemptOutcome::Lost)
+        "  {:>6}  leases lost, {} of them without a fault near",
+        was(AttemptOutcome::Lost),
+        unexplained.len()
     )?;
+    for attempt in unexplained.iter().take(EXAMPLES) {
+        let (worker, from, to) = (&attempt.worker, attempt.started_at, attempt.ended_at);
+        writeln!(text, "          such as attempt {} of {worker}, {from} to {to}", attempt.attempt)?;
+    }
     writeln!(text, "  {:>6}  announcements delivered again", said("redelivered"))?;
     writeln!(text, "  {:>6}  claims taken up after their answer was lost", said("resumed"))?;
     writeln!(

@@ -8,7 +8,10 @@ use std::{
 };
 
 use bson::doc;
-use service_kit::{StoreError, mongo::DEADLINE};
+use service_kit::{
+    StoreError,
+    mongo::{DEADLINE, Durability},
+};
 use shared_events::{RunId, Status};
 use tokio::sync::Notify;
 
@@ -103,7 +106,7 @@ impl Core {
         let mut renewal = Renewal::default();
         if !found.is_empty() {
             let claims: Vec<(RunId, u32)> = found.iter().map(|run| (run.id, run.attempt)).collect();
-            self.renew(&claims, &mut renewal).await?;
+            self.renew(&claims, Durability::Journaled, &mut renewal).await?;
         }
         let lost: HashSet<RunId> = renewal.superseded.into_iter().map(|(id, _)| id).collect();
         let mine: Vec<Run> = found.into_iter().filter(|run| !lost.contains(&run.id)).collect();

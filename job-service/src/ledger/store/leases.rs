@@ -23,7 +23,12 @@ pub struct Renewal {
 }
 
 impl Core {
-    pub(super) async fn renew(&self, held: &[(RunId, u32)], renewal: &mut Renewal) -> Result<(), StoreError> {
+    pub(super) async fn renew(
+        &self,
+        held: &[(RunId, u32)],
+        durability: Durability,
+        renewal: &mut Renewal,
+    ) -> Result<(), StoreError> {
         let until = self.mongo.clock().after(self.lease);
         let mut by_attempt: HashMap<u32, bson::RawArrayBuf> = HashMap::new();
         for (id, attempt) in held {
@@ -43,7 +48,7 @@ impl Core {
             })
             .collect();
         let mongo = self.mongo.clone();
-        let update = async move { mongo.update(RUNS, statements, Durability::Journaled).await };
+        let update = async move { mongo.update(RUNS, statements, durability).await };
         // There must be time for another try before the lease ends.
         let renewed = self.mongo.within(DEADLINE.min(self.lease / 3), update).await?;
         if renewed == held.len() as u64 {

@@ -21,7 +21,10 @@ use bson::{DateTime, doc};
 use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 use serde::Deserialize;
-use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, mongo::DEADLINE};
+use service_kit::{
+    GroupCommit, GroupLimits, Mongo, StoreError,
+    mongo::{DEADLINE, Durability},
+};
 use shared_events::{AttemptSummary, Queue, RunId, Status, WorkerId};
 
 use self::{doubts::Doubts, endings::Mark};
@@ -234,14 +237,19 @@ impl Ledger {
         core.find(doc! { "_id": { "$in": ids }, "sweep": sweep }, most).await
     }
 
-    /// Renews the leases of runs that this worker is running, each with its attempt.
+    /// Renews the leases of runs that this worker is running, each with its attempt. What carries them may be acked only
+    /// where that is journaled.
     ///
     /// # Errors
     /// Where the database does not answer: nobody is refused by that.
-    pub async fn renew(&self, held: Vec<(RunId, u32)>) -> Result<Renewal, StoreError> {
+    pub async fn renew(
+        &self,
+        held: Vec<(RunId, u32)>,
+        durability: Durability,
+    ) -> Result<Renewal, StoreError> {
         let mut renewal = Renewal::default();
         for chunk in held.chunks(1000) {
-            self.core.renew(chunk, &mut renewal).await?;
+            self.core.renew(chunk, durability, &mut renewal).await?;
         }
         Ok(renewal)
     }
