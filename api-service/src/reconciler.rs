@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     broker_store::BrokerStore,
-    jobs::{Job, Jobs, StoreState},
+    jobs::{Job, Jobs, StoreState, Taken},
     noting::Noting,
     relay::Relay,
 };
@@ -153,8 +153,7 @@ impl Reconciler {
         let mut floors: HashMap<(Queue, Priority), Option<i64>> = HashMap::new();
         loop {
             // Each look puts the next one off by as long as the job is old.
-            let jobs = self.jobs.take_silent(BATCH, self.silent_after).await?;
-            let full = jobs.len() == BATCH;
+            let Taken { jobs, more } = self.jobs.take_silent(BATCH, self.silent_after).await?;
             let mut silent = Vec::new();
             for job in jobs {
                 let line = (job.queue.clone(), job.priority);
@@ -171,7 +170,7 @@ impl Reconciler {
                 info!(marked, "silent for long; announcing again");
                 self.relay.wake();
             }
-            if !full {
+            if !more {
                 return Ok(());
             }
             tokio::time::sleep(BREATH).await;

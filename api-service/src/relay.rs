@@ -7,6 +7,7 @@ use anyhow::Context;
 use bson::DateTime;
 use futures::future::join_all;
 use service_kit::{
+    Weigh,
     faults::{Safeguard, gap},
     telemetry::chain,
 };
@@ -73,7 +74,7 @@ impl Relay {
     /// Announces in the background, as soon as not too many are under way: that slows down who creates
     /// jobs faster than the broker takes them. What does not work out is left to the scan.
     pub async fn announce_soon(&self, job: Arc<Job>) {
-        let Some(turn) = self.broker.turn().await else {
+        let Some(turn) = self.broker.turn(job.weight()).await else {
             self.backlog.add_one();
             return;
         };
@@ -122,8 +123,8 @@ impl Relay {
     async fn scan_once(&self) -> bool {
         let again_at = self.jobs.mongo().clock().after(self.timing.patience);
         match self.jobs.take_unannounced(SCAN, again_at).await {
-            Ok(jobs) => {
-                let announcing = jobs.into_iter().map(|job| {
+            Ok(taken) => {
+                let announcing = taken.jobs.into_iter().map(|job| {
                     let relay = self.clone();
                     async move { relay.announce(&job).await }
                 });
@@ -132,7 +133,7 @@ impl Relay {
                 if found > 0 {
                     info!(found, stored, "announced what was left behind");
                 }
-                found == SCAN && stored > 0
+                taken.more && stored > 0
             }
             Err(error) => {
                 warn!(error = chain(&error), "could not look for unannounced jobs");

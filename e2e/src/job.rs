@@ -29,7 +29,8 @@ pub struct JobView {
     #[serde(default, with = "rfc3339::option")]
     pub ended_at: Option<OffsetDateTime>,
     pub worker: Option<String>,
-    pub payload: Value,
+    /// Absent in lists that do not ask for it.
+    pub payload: Option<Value>,
     pub result: Option<Value>,
     pub error: Option<JobError>,
     pub reason: Option<String>,

@@ -41,8 +41,7 @@ async fn scan_once(fetcher: &Fetcher) -> bool {
     }
     let most = slots.len();
     match fetcher.runner.ledger.take_due(&fetcher.runner.settings.queues, most).await {
-        Ok(taken) => {
-            let full = taken.len() == most;
+        Ok((taken, more)) => {
             if !taken.is_empty() {
                 gap("job.due.taken");
             }
@@ -53,7 +52,7 @@ async fn scan_once(fetcher: &Fetcher) -> bool {
                 let fetcher_of_one = fetcher.clone();
                 fetcher.tasks.spawn(async move { fetcher_of_one.go_on(claimed, slot, claiming, None).await });
             }
-            full
+            more
         }
         Err(error) => {
             warn!(error = chain(&error), "could not look for due runs");

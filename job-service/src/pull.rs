@@ -12,6 +12,9 @@ use async_nats::{
 };
 use futures::StreamExt;
 
+/// The most bytes of one pull of either sort. No message is larger.
+const MOST_BYTES: usize = 8 << 20;
+
 /// How long a pull that does not wait may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -21,9 +24,9 @@ const WAIT: Duration = Duration::from_secs(30);
 /// How much later than that the server may say so.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Up to `most` messages that are there.
+/// Up to `most` messages that are there, of a few MiB together.
 pub(crate) async fn now(consumer: &PullConsumer, most: usize) -> anyhow::Result<Vec<Message>> {
-    let mut batch = consumer.fetch().max_messages(most).messages().await?;
+    let mut batch = consumer.fetch().max_messages(most).max_bytes(MOST_BYTES).messages().await?;
     let mut messages = Vec::new();
     loop {
         match tokio::time::timeout(DEADLINE, batch.next()).await {
@@ -67,7 +70,8 @@ impl Waiting {
             return Ok(());
         }
         let batch = self.most - self.asked;
-        let request = BatchConfig { batch, expires: Some(WAIT), ..BatchConfig::default() };
+        let request =
+            BatchConfig { batch, max_bytes: MOST_BYTES, expires: Some(WAIT), ..BatchConfig::default() };
         self.consumer.request_batch(request, self.inbox.clone()).await?;
         self.asked += batch;
         Ok(())
@@ -90,10 +94,12 @@ impl Waiting {
                 Ok(Some(message))
             }
             Some(StatusCode::TIMEOUT) => {
-                let unused =
-                    message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
-                let unused = unused.and_then(|unused| unused.as_str().parse().ok());
-                self.asked = self.asked.saturating_sub(unused.unwrap_or(self.asked));
+                self.asked = self.asked.saturating_sub(unused(&message).unwrap_or(self.asked));
+                Ok(None)
+            }
+            // The next message would have been too large for what is left of the pull's bytes.
+            Some(StatusCode::REQUEST_TERMINATED) if unused(&message).is_some() => {
+                self.asked = self.asked.saturating_sub(unused(&message).unwrap_or_default());
                 Ok(None)
             }
             Some(status) => anyhow::bail!("{status}: {}", message.description.as_deref().unwrap_or_default()),
@@ -114,4 +120,9 @@ impl Waiting {
         }
         left
     }
+}
+
+/// How many messages of a pull that has ended the server will not send.
+fn unused(status: &async_nats::Message) -> Option<usize> {
+    status.headers.as_ref()?.get("Nats-Pending-Messages")?.as_str().parse().ok()
 }

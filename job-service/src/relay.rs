@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use service_kit::{
+    Weigh,
     faults::{Safeguard, gap},
     telemetry::chain,
 };
@@ -40,7 +41,7 @@ impl Relay {
     /// Announces in the background, as soon as not too many are under way; then what carried the run can go. What
     /// does not work out is left to the scan.
     pub async fn announce_soon(&self, run: Run, carrier: Option<Carrier>) {
-        let turn = self.broker.turn().await;
+        let turn = self.broker.turn(run.weight()).await;
         let relay = self.clone();
         self.tasks.spawn(async move {
             let is_told = turn.is_some() && relay.announce(&run).await;
@@ -87,9 +88,8 @@ impl Relay {
     async fn scan_once(&self) -> bool {
         let again_at = self.ledger.mongo().clock().after(self.patience);
         match self.ledger.take_unannounced(SCAN, again_at).await {
-            Ok(runs) => {
-                let full = runs.len() == SCAN;
-                let announcing = runs.into_iter().map(|run| {
+            Ok(taken) => {
+                let announcing = taken.runs.into_iter().map(|run| {
                     let relay = self.clone();
                     async move { relay.announce(&run).await }
                 });
@@ -98,7 +98,7 @@ impl Relay {
                 if found > 0 {
                     debug!(found, stored, "announced what was left behind");
                 }
-                full && stored > 0
+                taken.more && stored > 0
             }
             Err(error) => {
                 warn!(error = chain(&error), "could not look for unannounced runs");

@@ -2,7 +2,7 @@
 //!
 //! A group forms while the commands before it are under way, and under load a little longer; a lone
 //! write goes at once. Each caller gets its own answer, and one bad member does not hurt the others. The queue
-//! has a limit: over it a caller waits briefly, then is told [`StoreError::Overloaded`].
+//! has a limit, in members and in bytes: over it a caller waits briefly, then is told [`StoreError::Overloaded`].
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{Pace, StoreError, pace::ENOUGH};
+use crate::{ByteBudget, Pace, Reservation, StoreError, pace::ENOUGH};
 
 /// About how many bytes a member adds to its group's command.
 pub trait Weigh {
@@ -30,6 +30,8 @@ impl<T: Weigh> Weigh for Arc<T> {
 pub struct GroupLimits {
     /// The most members that may wait.
     pub waiting: usize,
+    /// The most bytes of those that wait or are being written.
+    pub waiting_bytes: usize,
     /// The most members of one command.
     pub members: usize,
     /// How long a group's first member waits for others, besides the command before it: zero where
@@ -47,6 +49,7 @@ impl Default for GroupLimits {
     fn default() -> Self {
         Self {
             waiting: 4096,
+            waiting_bytes: 64 << 20,
             members: 1000,
             gather: Duration::ZERO,
             pace: Duration::ZERO,
@@ -64,18 +67,20 @@ type Answer<O> = Result<O, StoreError>;
 struct Member<I, O> {
     item: I,
     answer: oneshot::Sender<Answer<O>>,
+    bytes: Reservation,
 }
 
 /// A queue of writes that are committed in groups.
 #[derive(Debug)]
 pub struct GroupCommit<I, O> {
     queue: mpsc::Sender<Member<I, O>>,
+    bytes: ByteBudget,
     patience: Duration,
 }
 
 impl<I, O> Clone for GroupCommit<I, O> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), patience: self.patience }
+        Self { queue: self.queue.clone(), bytes: self.bytes.clone(), patience: self.patience }
     }
 }
 
@@ -91,7 +96,7 @@ impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
     {
         let (queue, members) = mpsc::channel(limits.waiting);
         tokio::spawn(commit_all(limits, Forming { members, left_over: None }, commit));
-        Self { queue, patience: limits.patience }
+        Self { queue, bytes: ByteBudget::new(limits.waiting_bytes), patience: limits.patience }
     }
 
     /// Has the item committed with whatever else is waiting.
@@ -100,21 +105,17 @@ impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
     /// Those of the commit; [`StoreError::Overloaded`] before anything was written;
     /// [`StoreError::Unknown`] where the item may or may not have been written.
     pub async fn submit(&self, item: I) -> Answer<O> {
-        let (answer, answered) = oneshot::channel();
-        match timeout(self.patience, self.queue.send(Member { item, answer })).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return Err(StoreError::Overloaded),
+        match self.queue_up(item).await {
+            Some(answered) => answered.await.unwrap_or(Err(StoreError::Unknown)),
+            None => Err(StoreError::Overloaded),
         }
-        answered.await.unwrap_or(Err(StoreError::Unknown))
     }
 
     /// Has the items committed together, in as few commands as the limits allow; answers in order.
     pub async fn submit_all(&self, items: Vec<I>) -> Vec<Answer<O>> {
         let mut waiting = Vec::with_capacity(items.len());
         for item in items {
-            let (answer, answered) = oneshot::channel();
-            let sent = timeout(self.patience, self.queue.send(Member { item, answer })).await;
-            waiting.push(matches!(sent, Ok(Ok(()))).then_some(answered));
+            waiting.push(self.queue_up(item).await);
         }
         let mut answers = Vec::with_capacity(waiting.len());
         for answered in waiting {
@@ -124,6 +125,17 @@ impl<I: Weigh + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
             });
         }
         answers
+    }
+
+    /// Where its answer will come; none where there is no room for it in time.
+    async fn queue_up(&self, item: I) -> Option<oneshot::Receiver<Answer<O>>> {
+        let (answer, answered) = oneshot::channel();
+        let queue_up = async {
+            let bytes = self.bytes.take(item.weight()).await;
+            self.queue.send(Member { item, answer, bytes }).await
+        };
+        timeout(self.patience, queue_up).await.ok()?.ok()?;
+        Some(answered)
     }
 }
 
@@ -184,7 +196,7 @@ where
     while let Some(group) = forming.next(&limits, grown).await {
         let (started, members) = (Instant::now(), group.len());
         let (items, callers): (Vec<I>, Vec<_>) =
-            group.into_iter().map(|member| (member.item, member.answer)).unzip();
+            group.into_iter().map(|member| (member.item, (member.answer, member.bytes))).unzip();
         // A driver's future must not be dropped midway, so it has a task of its own.
         let committing = tokio::spawn(commit(items));
         let answers = match timeout(limits.deadline, committing).await {
@@ -192,7 +204,8 @@ where
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
         let mut answers = answers.into_iter();
-        for caller in callers {
+        for (caller, bytes) in callers {
+            drop(bytes);
             // A caller that went away needs no answer.
             let _ = caller.send(answers.next().unwrap_or(Err(StoreError::Unknown)));
         }
@@ -317,6 +330,20 @@ mod tests {
         };
         assert!(matches!(third, Err(StoreError::Overloaded)));
         waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_wait_by_their_bytes_as_well() {
+        let limits = GroupLimits { waiting_bytes: 10, ..GroupLimits::default() };
+        let group = GroupCommit::start(limits, |items: Vec<usize>| async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            items.into_iter().map(Ok).collect()
+        });
+        let (first, second) = tokio::join!(group.submit(6), group.submit(6));
+        assert!(matches!((first, second), (Ok(6), Err(StoreError::Overloaded))));
+        assert!(group.submit(6).await.is_ok());
+        // One that is larger than all that may wait is taken alone.
+        assert!(group.submit(60).await.is_ok());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What both services are built on, and nothing about jobs: settings, logs, MongoDB with its
 //! group commit and clock, and stopping.
 
+pub mod budget;
 pub mod clock;
 pub mod common;
 pub mod faults;
@@ -13,6 +14,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 
+pub use budget::{ByteBudget, Reservation};
 pub use clock::Clock;
 pub use group::{GroupCommit, GroupLimits, Weigh};
 pub use mongo::{Mongo, StoreError};

@@ -1,13 +1,19 @@
 //! A service's hold on the broker: connects, publishes, and sees to it that the streams are there,
 //! also after somebody deleted them or the store was lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::jetstream;
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     connect::{ConnectError, Nats, NatsSettings},
@@ -21,6 +27,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long one waits for a turn to publish.
 const TURN_WAIT: Duration = Duration::from_millis(500);
 
+/// The most bytes of what has a turn.
+const TURN_BYTES: usize = 16 << 20;
+
+/// What a turn counts at least, in bytes, so that there are no more turns than publishes may be in flight.
+const LEAST_TURN: usize = TURN_BYTES / MAX_IN_FLIGHT;
+
+/// The most bytes that were handed to the client and are neither acknowledged nor known to have left it.
+const UNSENT_BYTES: usize = 8 << 20;
+
+/// How long a publish waits for room among these.
+const UNSENT_WAIT: Duration = Duration::from_secs(5);
+
 /// See the module. Copies share it.
 #[derive(Debug, Clone)]
 pub struct Broker(Arc<Inner>);
@@ -31,6 +49,8 @@ struct Inner {
     publisher: Publisher,
     streams: StreamSettings,
     turns: Arc<Semaphore>,
+    unsent: Arc<Semaphore>,
+    too_large: AtomicU64,
     missing: Notify,
     ensured: watch::Sender<u64>,
 }
@@ -48,8 +68,10 @@ impl Broker {
         let nats = Nats::connect(settings, name).await?;
         let publisher = Publisher::new(nats.client().clone());
         let ensured = watch::Sender::new(0);
-        let turns = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        Ok(Self(Arc::new(Inner { nats, publisher, streams, turns, missing: Notify::new(), ensured })))
+        let turns = Arc::new(Semaphore::new(TURN_BYTES));
+        let unsent = Arc::new(Semaphore::new(UNSENT_BYTES));
+        let (too_large, missing) = (AtomicU64::new(0), Notify::new());
+        Ok(Self(Arc::new(Inner { nats, publisher, streams, turns, unsent, too_large, missing, ensured })))
     }
 
     /// The connection.
@@ -70,14 +92,15 @@ impl Broker {
         self.0.ensured.subscribe()
     }
 
-    /// A turn to publish something in the background, so that not more is under way than the server
-    /// acknowledges; none where it takes too long, or at once where there is no connection.
-    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    /// A turn to publish something of so many bytes in the background, so that what is under way is bounded, in number
+    /// as in bytes; none where it takes too long, or at once where there is no connection.
+    pub async fn turn(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let turns = Arc::clone(&self.0.turns);
+        let bytes = permits(bytes.clamp(LEAST_TURN, TURN_BYTES));
         if !self.0.nats.is_connected() {
-            return turns.try_acquire_owned().ok();
+            return turns.try_acquire_many_owned(bytes).ok();
         }
-        tokio::time::timeout(TURN_WAIT, turns.acquire_owned()).await.ok()?.ok()
+        tokio::time::timeout(TURN_WAIT, turns.acquire_many_owned(bytes)).await.ok()?.ok()
     }
 
     /// Publishes and waits for the PubAck.
@@ -93,11 +116,46 @@ impl Broker {
         if !self.0.nats.is_connected() {
             return Err(PublishError::NoAnswer("not connected".to_owned()));
         }
+        let unsent = self.room_for(body.len()).await?;
         let stored = self.0.publisher.publish(subject, message_id, body).await;
-        if matches!(stored, Err(PublishError::StreamMissing)) {
-            self.suspect_missing();
+        match &stored {
+            Err(PublishError::StreamMissing) => self.suspect_missing(),
+            Err(PublishError::NoAnswer(_)) => self.keep_until_sent(unsent),
+            Err(PublishError::TooLarge(why)) => {
+                let count = self.0.too_large.fetch_add(1, Ordering::Relaxed) + 1;
+                error!(why, count, "an event is too large for the broker and can not be published");
+            }
+            Err(PublishError::Refused(_)) | Ok(_) => {}
         }
         stored
+    }
+
+    /// How many publishes were refused because the event is larger than the server's `max_payload`.
+    #[must_use]
+    pub fn too_large(&self) -> u64 {
+        self.0.too_large.load(Ordering::Relaxed)
+    }
+
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, PublishError> {
+        let room = Arc::clone(&self.0.unsent).acquire_many_owned(permits(bytes.min(UNSENT_BYTES)));
+        match tokio::time::timeout(UNSENT_WAIT, room).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) | Err(_) => {
+                Err(PublishError::NoAnswer("too much waits to be sent already".to_owned()))
+            }
+        }
+    }
+
+    /// Where no PubAck came, the message may still lie in the client's buffers: a server that hangs takes nothing
+    /// from its connection. It counts until the client has written all that it was given before.
+    fn keep_until_sent(&self, unsent: OwnedSemaphorePermit) {
+        let client = self.0.nats.client().clone();
+        tokio::spawn(async move {
+            if let Err(error) = client.flush().await {
+                debug!(%error, "the client has ended");
+            }
+            drop(unsent);
+        });
     }
 
     /// Publishes on core NATS: whoever listens gets it, and it may be lost.
@@ -140,4 +198,8 @@ impl Broker {
             }
         }
     }
+}
+
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -19,10 +19,15 @@ pub trait Reader: Send + Sync {
     const STREAM: &'static str;
     /// The most messages of one batch.
     const BATCH: usize;
+    /// A batch that has so many bytes does not grow further.
+    const BATCH_BYTES: usize = 4 << 20;
     /// A batch of so many messages need not grow.
     const ENOUGH: usize;
     /// How many messages may be on their way here.
     const AHEAD: usize;
+    /// How many bytes of them: the server is asked for as many again when half of them have come. No message is
+    /// larger than this.
+    const AHEAD_BYTES: usize = 8 << 20;
 
     /// What the consumer is created with where it is missing.
     fn definition(&self) -> impl Future<Output = Result<pull::Config, async_nats::Error>> + Send;
@@ -62,6 +67,7 @@ async fn read_once<R: Reader>(
     let messages = consumer
         .stream()
         .max_messages_per_batch(R::AHEAD)
+        .max_bytes_per_batch(R::AHEAD_BYTES)
         .expires(Duration::from_secs(30))
         .heartbeat(Duration::from_secs(5))
         .messages()
@@ -104,8 +110,9 @@ async fn grow<R: Reader>(
     grown: Instant,
 ) -> (Vec<Message>, Option<MessagesError>) {
     let mut grown = pin!(sleep_until(grown));
+    let mut bytes = first.length;
     let mut batch = vec![first];
-    while batch.len() < R::BATCH {
+    while batch.len() < R::BATCH && bytes < R::BATCH_BYTES {
         let next = match messages.next().now_or_never() {
             Some(next) => next,
             // A timer that is over may still take a millisecond, so it is looked at first.
@@ -117,7 +124,10 @@ async fn grow<R: Reader>(
             },
         };
         match next {
-            Some(Ok(message)) => batch.push(message),
+            Some(Ok(message)) => {
+                bytes += message.length;
+                batch.push(message);
+            }
             Some(Err(error)) => return (batch, Some(error)),
             None => break,
         }

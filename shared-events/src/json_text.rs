@@ -69,6 +69,12 @@ impl JsonText {
         self.0.get()
     }
 
+    /// The text, without a copy of it.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        Box::<str>::from(self.0).into_string()
+    }
+
     /// Checks size and depth.
     ///
     /// # Errors

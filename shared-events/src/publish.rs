@@ -29,7 +29,8 @@ pub struct Stored {
     pub duplicate: bool,
 }
 
-/// Why it is not known to be stored. Each may be tried again; what was stored after all is a duplicate.
+/// Why it is not known to be stored. Each but [`PublishError::TooLarge`] may be tried again; what was stored after all is a
+/// duplicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// No stream takes this subject: it is to be created again.
@@ -38,6 +39,9 @@ pub enum PublishError {
     /// The stream is full.
     #[error("the stream refuses the message: {0}")]
     Refused(String),
+    /// It is larger than the server's `max_payload`, and will be so every time.
+    #[error("the message is too large for the server: {0}")]
+    TooLarge(String),
     /// No PubAck came in time, or the connection broke.
     #[error("no answer from the server: {0}")]
     NoAnswer(String),
@@ -89,6 +93,7 @@ impl PublishError {
     fn of(error: &jetstream::context::PublishError) -> Self {
         match error.kind() {
             PublishErrorKind::StreamNotFound => Self::StreamMissing,
+            PublishErrorKind::MaxPayloadExceeded => Self::TooLarge(error.to_string()),
             PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Self::NoAnswer(error.to_string()),
             _ => Self::Refused(error.to_string()),
         }

@@ -19,8 +19,9 @@ pub struct Job {
     pub queue: Queue,
     /// How urgent it is.
     pub priority: Priority,
-    /// The handler's input, as its original text.
-    pub payload: String,
+    /// The handler's input, as its original text; none where the document was read without its [`LARGE`] fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
     /// What the job is about, in the client's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_id: Option<String>,
@@ -90,6 +91,9 @@ pub struct Job {
     pub due: Option<DateTime>,
 }
 
+/// The fields that make a document large. Who needs them not, reads it without them, and writes no such document back.
+pub(super) const LARGE: &[&str] = &["payload", "result", "attempts"];
+
 /// A client's wish to have a run stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
@@ -137,7 +141,7 @@ impl Job {
         JobId::from(uuid::Uuid::from_bytes(self.id.bytes()))
     }
 
-    /// What announces the latest run; none where the payload is not what was stored.
+    /// What announces the latest run; none where the payload was not read, or is not what was stored.
     #[must_use]
     pub fn announcement(&self) -> Option<JobCreated> {
         Some(JobCreated {
@@ -147,7 +151,7 @@ impl Job {
             kind: self.kind.clone(),
             queue: self.queue.clone(),
             priority: self.priority,
-            payload: JsonText::from_stored(self.payload.clone()).ok()?,
+            payload: JsonText::from_stored(self.payload.clone()?).ok()?,
             limits: Limits { timeout_s: self.timeout_s, max_attempts: self.max_attempts },
             cancel_requested: self.cancel.is_some(),
             created_at: timestamp(self.created_at),

@@ -87,7 +87,7 @@ impl Draft {
             kind: self.kind,
             queue: self.queue,
             priority: self.priority,
-            payload: self.payload.as_str().to_owned(),
+            payload: Some(self.payload.into_text()),
             window: self.object_id.clone(),
             object_id: self.object_id,
             idempotency_key: key,

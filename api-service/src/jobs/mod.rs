@@ -18,4 +18,4 @@ pub use draft::Draft;
 pub use legacy::configure as configure_legacy;
 pub use lifecycle::Lifecycle;
 pub use routes::configure;
-pub use store::{Jobs, Note, StoreState};
+pub use store::{Jobs, Note, StoreState, Taken};

@@ -65,7 +65,7 @@ impl<'a> From<&'a Job> for JobView<'a> {
             next_at: job.next_at.filter(|_| waits).map(timestamp),
             ended_at: job.ended_at.map(timestamp),
             worker: job.worker.as_ref(),
-            payload: raw(&job.payload),
+            payload: job.payload.as_deref().and_then(raw),
             result: job.result.as_deref().and_then(raw),
             error: job.error.as_ref(),
             reason: job.reason,

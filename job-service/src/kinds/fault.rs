@@ -3,7 +3,8 @@
 //!
 //! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1, "linger_s": 0.1}`: what each
 //! attempt does after the pause; the last one stands for all later ones. `done` has an effect, which
-//! the chronicle keeps, lingers, and is done.
+//! the chronicle keeps, lingers, and is done. With `result_bytes` its result is a JSON text of so many bytes; with
+//! `error_bytes` the message of an error is so many bytes of what JSON has to escape.
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ struct Payload {
     pause_s: f64,
     #[serde(default)]
     linger_s: f64,
+    result_bytes: Option<usize>,
+    error_bytes: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -47,12 +50,20 @@ impl Handler for Fault {
         pause(payload.pause_s).await;
         let index = usize::try_from(attempt.number - 1).unwrap_or(usize::MAX);
         let act = payload.attempts.get(index).or(payload.attempts.last()).copied().unwrap_or(Act::Done);
-        let planned = || JobError::new("planned", format!("attempt {} was to go wrong", attempt.number));
+        let message = match payload.error_bytes {
+            Some(bytes) => "\u{1}".repeat(bytes),
+            None => format!("attempt {} was to go wrong", attempt.number),
+        };
+        let planned = || JobError::new("planned", message);
         match act {
             Act::Done => {
                 self.0.effect(attempt.run, attempt.number);
                 pause(payload.linger_s).await;
-                done(&json!({ "attempt": attempt.number }))
+                match payload.result_bytes {
+                    // Two of them are its quotes.
+                    Some(bytes) => done(&json!("x".repeat(bytes.saturating_sub(2)))),
+                    None => done(&json!({ "attempt": attempt.number })),
+                }
             }
             Act::Retry => Verdict::Retry(planned()),
             Act::Fail => Verdict::Fail(planned()),

@@ -6,4 +6,4 @@ mod store;
 
 pub use examine::{Found, examine};
 pub use run::{Duty, Ending, Run};
-pub use store::{Announced, CancelWanted, Cancels, Claimed, Ledger, Recorded, Renewal};
+pub use store::{Announced, CancelWanted, Cancels, Claimed, Ledger, Recorded, Renewal, Taken};

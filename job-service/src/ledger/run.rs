@@ -26,7 +26,9 @@ pub struct Run {
     pub queue: Queue,
     /// How urgent it is.
     pub priority: Priority,
-    /// The handler's input, as its original text.
+    /// The handler's input, as its original text; empty where the document was read only to be announced, or a handler
+    /// has it.
+    #[serde(default)]
     pub payload: String,
     /// How long an attempt may take, in seconds.
     pub timeout_s: u32,

@@ -1,8 +1,10 @@
 //! MongoDB: connecting, and the few commands that both services' stores are made of.
 
 mod changes;
+mod within;
 
 pub use changes::Change;
+pub use within::{Fitting, Query};
 
 use std::{
     sync::{

@@ -6,12 +6,11 @@ mod list;
 mod outbox;
 
 pub(super) use lifecycle::OPEN;
-pub use outbox::{Note, StoreState};
+pub use outbox::{Note, StoreState, Taken};
 
 use std::{sync::Arc, time::Duration};
 
 use bson::{DateTime, doc};
-use futures::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard, mongo::DEADLINE};
 use shared_events::JobId;
@@ -74,7 +73,7 @@ impl Claim {
 
 impl Weigh for Job {
     fn weight(&self) -> usize {
-        self.payload.len() + 600
+        self.payload.as_ref().map_or(0, String::len) + 600
     }
 }
 
@@ -191,13 +190,6 @@ impl Jobs {
     async fn find_one(&self, filter: bson::Document) -> Result<Option<Job>, StoreError> {
         let jobs = self.mongo.collection::<Job>(JOBS);
         self.mongo.run(async move { jobs.find_one(filter).await }).await
-    }
-
-    /// At most `most` jobs; 0 stands for all.
-    async fn find(&self, filter: bson::Document, most: usize) -> Result<Vec<Job>, StoreError> {
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        self.mongo.run(async move { jobs.find(filter).limit(most).await?.try_collect().await }).await
     }
 }
 

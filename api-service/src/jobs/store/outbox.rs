@@ -2,18 +2,34 @@
 
 use std::time::Duration;
 
-use bson::{DateTime, Uuid, doc, oid::ObjectId, rawdoc};
+use bson::{DateTime, Document, Uuid, doc, oid::ObjectId, rawdoc};
+use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use service_kit::{
     Mongo, StoreError, Weigh,
-    mongo::{Durability, Statement},
+    mongo::{Durability, Fitting, Query, Statement},
 };
 use shared_events::JobId;
 
 use super::{
-    super::{Announcement, Duty, Job, document::stored_id},
+    super::{
+        Announcement, Duty, Job,
+        document::{LARGE, stored_id},
+    },
     JOBS, Jobs, STATE,
 };
+
+/// The most bytes of the jobs that are taken to be announced at a time.
+const TAKEN_BYTES: usize = 4 << 20;
+
+/// Jobs that one sweep has taken.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Those that this call has changed and no other.
+    pub jobs: Vec<Job>,
+    /// Whether there may be more.
+    pub more: bool,
+}
 
 /// The broker has stored what this mark asked for.
 #[derive(Debug, Clone)]
@@ -71,26 +87,29 @@ impl Jobs {
         self.mongo.run(async move { jobs.count_documents(marked).limit(most).await }).await
     }
 
-    /// Up to `most` jobs that were not announced in time. Replicas share them: whoever moves a job's
-    /// `due` forward, to `again_at`, has it.
+    /// Up to `most` jobs that were not announced in time, of a few MiB at most. Replicas share them: whoever moves a
+    /// job's `due` forward, to `again_at`, has it.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn take_unannounced(&self, most: usize, again_at: DateTime) -> Result<Vec<Job>, StoreError> {
-        let marked = doc! { "$in": ["announce", "cancel"] };
-        self.take(doc! { "duty": marked }, most, doc! { "$set": { "due": again_at } }).await
+    pub async fn take_unannounced(&self, most: usize, again_at: DateTime) -> Result<Taken, StoreError> {
+        let marked = doc! { "duty": { "$in": ["announce", "cancel"] } };
+        // Neither announcement needs the result of an earlier end.
+        let without: &[&str] = &["result", "attempts"];
+        self.take(marked, most, without, doc! { "$set": { "due": again_at } }).await
     }
 
-    /// Up to `most` announced jobs that have been silent for long. The next look at each is after
-    /// `silent_after`, or as late again as the job is old.
+    /// Up to `most` announced jobs that have been silent for long, without their large fields. The next look at each
+    /// is after `silent_after`, or as late again as the job is old.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn take_silent(&self, most: usize, silent_after: Duration) -> Result<Vec<Job>, StoreError> {
+    pub async fn take_silent(&self, most: usize, silent_after: Duration) -> Result<Taken, StoreError> {
         let now = self.mongo.clock().now();
         let age = doc! { "$subtract": [now, "$created_at"] };
         let pause = doc! { "$max": [age, service_kit::clock::millis(silent_after)] };
-        self.take(doc! { "duty": "check" }, most, doc! { "$set": { "due": { "$add": [now, pause] } } }).await
+        let later = doc! { "$set": { "due": { "$add": [now, pause] } } };
+        self.take(doc! { "duty": "check" }, most, LARGE, later).await
     }
 
     /// Marks jobs to be announced again, under the next epoch; those that have ended since are left.
@@ -109,13 +128,14 @@ impl Jobs {
             .map(|done| done.modified_count)
     }
 
-    /// Up to `most` jobs whose latest announcement went to another store of the broker.
+    /// Up to `most` jobs whose latest announcement went to another store of the broker, without their large fields.
     ///
     /// # Errors
     /// Where the database does not answer.
     pub async fn announced_elsewhere(&self, store: i64, most: usize) -> Result<Vec<Job>, StoreError> {
         let due = doc! { "$gte": DateTime::MIN };
-        self.find(doc! { "duty": "check", "due": due, "announced.store": { "$ne": store } }, most).await
+        let elsewhere = doc! { "duty": "check", "due": due, "announced.store": { "$ne": store } };
+        self.find(elsewhere, LARGE, most).await
     }
 
     /// Whether a job waits whose announcement this store of the broker has stored above `last`.
@@ -124,7 +144,7 @@ impl Jobs {
     /// Where the database does not answer.
     pub async fn is_announced_above(&self, store: i64, last: i64) -> Result<bool, StoreError> {
         let above = doc! { "duty": "check", "due": { "$gte": DateTime::MIN }, "announced.store": store, "announced.sequence": { "$gt": last } };
-        Ok(!self.find(above, 1).await?.is_empty())
+        Ok(!self.find(above, LARGE, 1).await?.is_empty())
     }
 
     /// What is known of a stream.
@@ -169,21 +189,23 @@ impl Jobs {
             .map(|done| done.matched_count == 1)
     }
 
-    /// Changes up to `most` jobs that are due as `update` says, and answers with those that this call
-    /// has changed and no other.
+    /// Changes up to `most` jobs that are due as `update` says, and answers with those that this call has changed and no
+    /// other, without the fields that nobody needs.
     async fn take(
         &self,
-        of: bson::Document,
+        of: Document,
         most: usize,
-        mut update: bson::Document,
-    ) -> Result<Vec<Job>, StoreError> {
+        without: &'static [&'static str],
+        mut update: Document,
+    ) -> Result<Taken, StoreError> {
         let mut due = of;
         due.insert("due", doc! { "$lte": self.mongo.clock().now() });
-        let found = self.find(due.clone(), most).await?;
-        if found.is_empty() {
-            return Ok(found);
+        let query = Query { filter: due.clone(), without, most, max_bytes: TAKEN_BYTES, ..Query::default() };
+        let Fitting { ids, cut } = self.mongo.fitting(JOBS, query).await?;
+        if ids.is_empty() {
+            return Ok(Taken::default());
         }
-        let ids: Vec<Uuid> = found.iter().map(|job| job.id).collect();
+        let more = cut || ids.len() == most;
         let sweep = ObjectId::new();
         if let Ok(set) = update.get_document_mut("$set") {
             set.insert("sweep", sweep);
@@ -191,7 +213,18 @@ impl Jobs {
         due.insert("_id", doc! { "$in": &ids });
         let jobs = self.mongo.collection::<Job>(JOBS);
         self.mongo.run(async move { jobs.update_many(due, vec![update]).await }).await?;
-        self.find(doc! { "_id": { "$in": ids }, "sweep": sweep }, 0).await
+        let jobs = self.find(doc! { "_id": { "$in": ids }, "sweep": sweep }, without, 0).await?;
+        Ok(Taken { jobs, more })
+    }
+
+    /// At most `most` jobs, without these fields; 0 stands for all.
+    async fn find(&self, filter: Document, without: &[&str], most: usize) -> Result<Vec<Job>, StoreError> {
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let left_out: Document = without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
+        self.mongo
+            .run(async move { jobs.find(filter).projection(left_out).limit(most).await?.try_collect().await })
+            .await
     }
 }
 

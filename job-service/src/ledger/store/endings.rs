@@ -44,7 +44,10 @@ pub(super) enum Mark {
 
 impl Weigh for Run {
     fn weight(&self) -> usize {
-        self.result.as_ref().map_or(0, String::len) + self.attempts.len() * 5000 + 400
+        let message = |error: &shared_events::JobError| error.code.len() + error.message.len();
+        let attempts = self.attempts.iter().map(|attempt| 150 + attempt.error.as_ref().map_or(0, message));
+        let texts = self.payload.len() + self.result.as_ref().map_or(0, String::len);
+        texts + attempts.sum::<usize>() + 400
     }
 }
 

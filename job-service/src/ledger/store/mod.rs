@@ -5,17 +5,15 @@ mod claims;
 mod doubts;
 mod endings;
 mod leases;
+mod scans;
 
 pub use cancels::{CancelWanted, Cancels};
 pub use claims::{Announced, Claimed};
 pub use endings::Recorded;
 pub use leases::Renewal;
+pub use scans::Taken;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bson::{DateTime, doc};
 use futures::TryStreamExt;
@@ -25,7 +23,7 @@ use service_kit::{
     GroupCommit, GroupLimits, Mongo, StoreError,
     mongo::{DEADLINE, Durability},
 };
-use shared_events::{AttemptSummary, Queue, RunId, Status, WorkerId};
+use shared_events::{AttemptSummary, RunId, Status, WorkerId};
 
 use self::{doubts::Doubts, endings::Mark};
 use super::Run;
@@ -168,73 +166,6 @@ impl Ledger {
     /// Where the database did not do it: what carries the run must not be acked.
     pub async fn leave_to_scan(&self, run: &Run) -> Result<(), StoreError> {
         self.marks.submit(Mark::Set(run.id)).await
-    }
-
-    /// Up to `most` runs of these queues whose retry is due or whose lease has ended, claimed for
-    /// this worker; and those that ended instead, to be announced.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn take_due(
-        &self,
-        queues: &[Queue],
-        most: usize,
-    ) -> Result<Vec<(Claimed, Claiming)>, StoreError> {
-        let core = &self.core;
-        let queues: Vec<&str> = queues.iter().map(Queue::as_str).collect();
-        let now = core.mongo.clock().now();
-        // A retry that is only to be announced yet must not stand before runs that can be taken.
-        let filter = doc! {
-            "duty": { "$in": ["run", "announce_and_run"] },
-            "due": { "$lte": now },
-            "queue": { "$in": queues },
-            "$or": [{ "status": Status::Running.as_str() }, { "next_at": { "$lte": now } }],
-        };
-        let found = core.find(filter, most).await?;
-        let mut claiming: HashMap<RunId, Claiming> =
-            found.iter().filter_map(|run| Some((run.id, core.held.claiming(run.id)?))).collect();
-        let found: Vec<Run> = found.into_iter().filter(|run| claiming.contains_key(&run.id)).collect();
-        let acting = {
-            let core = Arc::clone(core);
-            async move {
-                let _under_way = core.doubts.under_way(found.iter().map(|run| run.id).collect());
-                core.act_on(found, &HashSet::new()).await
-            }
-        };
-        let taken = core.mongo.within(DEADLINE, acting).await;
-        let taken = taken.inspect_err(|_| core.doubts.raise(claiming.keys().copied()))?;
-        Ok(taken
-            .into_iter()
-            .filter(Claimed::is_taken)
-            .filter_map(|taken| {
-                let claiming = claiming.remove(&taken.run_id())?;
-                Some((taken, claiming))
-            })
-            .collect())
-    }
-
-    /// Up to `most` runs whose news was not announced in time. Replicas share them: whoever moves a
-    /// run's `due` forward, to `again_at`, has it.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn take_unannounced(&self, most: usize, again_at: DateTime) -> Result<Vec<Run>, StoreError> {
-        let core = &self.core;
-        let duty = doc! { "$in": ["announce", "announce_and_run"] };
-        let due = doc! { "duty": duty, "due": { "$lte": core.mongo.clock().now() } };
-        let ids: Vec<String> =
-            core.find(due.clone(), most).await?.iter().map(|run| run.id.to_string()).collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sweep = bson::oid::ObjectId::new();
-        let mut mine = due;
-        mine.insert("_id", doc! { "$in": &ids });
-        // A retry must not be put off past its time ($min passes over what is absent).
-        let forward = doc! { "$set": { "due": { "$min": ["$next_at", again_at] }, "sweep": sweep } };
-        let runs = core.mongo.collection::<Run>(RUNS);
-        core.mongo.run(async move { runs.update_many(mine, vec![forward]).await }).await?;
-        core.find(doc! { "_id": { "$in": ids }, "sweep": sweep }, most).await
     }
 
     /// Renews the leases of runs that this worker is running, each with its attempt. What carries them may be acked only
