@@ -40,15 +40,55 @@ pub enum SpecVersion {
     V1,
 }
 
-/// Why the bytes of a message are not one of Hasty's events.
-#[derive(Debug, thiserror::Error)]
+/// Why an event can not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// No CloudEvent, or its data lacks something.
-    #[error("event is not readable: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A type that this version does not know.
+    /// Not JSON, or no CloudEvent: no version of Hasty writes such a thing.
+    #[error("no CloudEvent: {0}")]
+    NotAnEvent(String),
+    /// A CloudEvent of a type that this version does not know where it found it.
     #[error("event type {0:?} is not known")]
     UnknownType(String),
+    /// A CloudEvent with a value, or of a shape, that this version does not know.
+    #[error("event of type {event_type:?} is not readable: {why}")]
+    UnknownValue {
+        /// Its type, which may be a known one.
+        event_type: String,
+        /// What is not known about it.
+        why: String,
+    },
+}
+
+impl DecodeError {
+    /// Whether a newer version may have written the event, and can read it.
+    #[must_use]
+    pub const fn may_be_newer(&self) -> bool {
+        match self {
+            Self::NotAnEvent(_) => false,
+            Self::UnknownType(_) | Self::UnknownValue { .. } => true,
+        }
+    }
+
+    /// `bytes` are no envelope as this version knows it, because of `why`.
+    fn of(bytes: &[u8], why: &serde_json::Error) -> Self {
+        match serde_json::from_slice::<Attributes>(bytes) {
+            Ok(Attributes { event_type, .. }) => Self::UnknownValue { event_type, why: why.to_string() },
+            Err(_) => Self::NotAnEvent(why.to_string()),
+        }
+    }
+}
+
+/// What every CloudEvent of any version has.
+#[derive(Deserialize)]
+struct Attributes {
+    #[serde(rename = "specversion")]
+    _specversion: String,
+    #[serde(rename = "id")]
+    _id: String,
+    #[serde(rename = "source")]
+    _source: String,
+    #[serde(rename = "type")]
+    event_type: String,
 }
 
 impl<T: Serialize> Envelope<T> {
@@ -64,11 +104,22 @@ impl<T: Serialize> Envelope<T> {
 impl<'a> Envelope<&'a RawValue> {
     /// Reads the envelope and leaves the data for later.
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        Ok(serde_json::from_slice(bytes)?)
+        // Structs can be read from lists too, which no event is.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(DecodeError::NotAnEvent("not a JSON object".to_owned()));
+        }
+        serde_json::from_slice(bytes).map_err(|error| DecodeError::of(bytes, &error))
     }
 
     /// Reads the data.
     pub(crate) fn read<T: Deserialize<'a>>(self) -> Result<Envelope<T>, DecodeError> {
+        let data = match serde_json::from_str(self.data.get()) {
+            Ok(data) => data,
+            Err(error) => {
+                let why = error.to_string();
+                return Err(DecodeError::UnknownValue { event_type: self.event_type, why });
+            }
+        };
         Ok(Envelope {
             specversion: self.specversion,
             id: self.id,
@@ -77,7 +128,7 @@ impl<'a> Envelope<&'a RawValue> {
             subject: self.subject,
             time: self.time,
             traceparent: self.traceparent,
-            data: serde_json::from_str(self.data.get())?,
+            data,
         })
     }
 }

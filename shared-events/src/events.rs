@@ -292,10 +292,10 @@ impl JobEvent {
         }
     }
 
-    /// Reads a message of `JOB_EVENTS`.
+    /// Reads an event of `JOB_EVENTS`; a message may hold several, see [`crate::batch`].
     ///
     /// # Errors
-    /// [`DecodeError`]; such a message is put aside, never retried.
+    /// [`DecodeError`].
     pub fn decode(bytes: &[u8]) -> Result<Envelope<Self>, DecodeError> {
         let raw = Envelope::open(bytes)?;
         match raw.event_type.as_str() {
@@ -345,7 +345,7 @@ impl JobCreated {
         envelope(self.id(), API_SERVICE, Self::TYPE, self.job, time, trace, self).encode()
     }
 
-    /// Reads a message of `JOBS`.
+    /// Reads an event of `JOBS`; a message may hold several, see [`crate::batch`].
     ///
     /// # Errors
     /// [`DecodeError`].
@@ -377,7 +377,7 @@ impl JobCancel {
         envelope(id, API_SERVICE, Self::TYPE, self.job, time, trace, self).encode()
     }
 
-    /// Reads a message of `JOB_CONTROL`.
+    /// Reads an event of `JOB_CONTROL`; a message may hold several, see [`crate::batch`].
     ///
     /// # Errors
     /// [`DecodeError`].

@@ -4,6 +4,7 @@
 //!
 //! Neither service reads the other's database; what passes between them is defined here.
 
+pub mod batch;
 pub mod broker;
 pub mod connect;
 pub mod consume;
@@ -19,6 +20,7 @@ pub mod streams;
 pub mod subjects;
 pub mod timestamp;
 pub mod trace;
+pub mod unreadable;
 
 pub use broker::Broker;
 pub use envelope::{DecodeError, Envelope};

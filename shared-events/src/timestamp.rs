@@ -21,6 +21,12 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// From nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn from_unix_nanos(nanos: i128) -> Self {
+        Self(i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX))
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn millis(self) -> i64 {
