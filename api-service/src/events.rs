@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{Message, consumer::pull};
-use service_kit::{Pace, faults::gap, pace::ENOUGH, telemetry::chain};
+use service_kit::{
+    Pace, StoreError,
+    dead_letters::{DeadLetter, Reason, TakeUp, TakenUp},
+    faults::gap,
+    messages::{MessageReader, Origin, Sorted},
+    pace::ENOUGH,
+    telemetry::chain,
+};
 use shared_events::{
-    Broker, DecodeError, JobEvent,
-    consume::{self, Reader},
+    Broker, JobEvent, batch,
+    consume::{self, Reader, Taken},
     streams,
+    unreadable::Decision,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +25,9 @@ use crate::{changed::Changed, jobs::Jobs};
 
 /// Under load, the longest time from one batch of events to the next.
 pub const PACE: Duration = Duration::from_millis(30);
+
+/// Why an event that can be read is not applied, nor lost.
+const UNREADABLE_JOB: &str = "about a job whose status this version does not know";
 
 /// Keeps the jobs' status up to date.
 pub struct Events {
@@ -28,6 +39,8 @@ pub struct Events {
     pub changed: Changed,
     /// When batches are taken.
     pub pace: Pace,
+    /// How messages are read.
+    pub messages: MessageReader,
 }
 
 impl Reader for Events {
@@ -41,29 +54,24 @@ impl Reader for Events {
     }
 
     /// Applies a batch, however long the database is away.
-    async fn take(&self, messages: &[Message]) -> Instant {
+    async fn take(&self, messages: &[Message]) -> Taken {
         let started = Instant::now();
-        let (mut events, mut carriers, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        for message in messages {
-            match JobEvent::decode(&message.payload) {
-                Ok(event) => {
-                    events.push(event.data);
-                    carriers.push(message);
-                }
-                Err(error) => unreadable.push((message, error)),
-            }
-        }
+        let mut sorted = self.messages.sort(messages, |body| JobEvent::decode(body).map(|event| event.data));
         let mut pause = Duration::from_millis(100);
         gap("api.events.read");
-        while let Err(error) = self.apply(&events, &carriers, &unreadable).await {
-            warn!(error = chain(&error), events = events.len(), "events not applied yet; trying again");
+        while let Err(error) = self.apply(messages, &mut sorted).await {
+            warn!(
+                error = chain(&error),
+                events = sorted.events.len(),
+                "events not applied yet; trying again"
+            );
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
         gap("api.events.applied");
-        self.changed.tell(&events).await;
+        self.changed.tell(&sorted.events).await;
         gap("api.events.told");
-        self.pace.next(started, messages.len())
+        Taken { grow_until: self.pace.next(started, messages.len()), given_back: sorted.given_back }
     }
 }
 
@@ -84,25 +92,47 @@ impl Events {
         Ok(same.then_some(applied))
     }
 
-    async fn apply(
-        &self,
-        events: &[JobEvent],
-        carriers: &[&Message],
-        unreadable: &[(&Message, DecodeError)],
-    ) -> Result<(), service_kit::StoreError> {
+    async fn apply(&self, messages: &[Message], sorted: &mut Sorted<JobEvent>) -> Result<(), StoreError> {
         let mongo = self.jobs.mongo();
-        for (message, error) in unreadable {
-            warn!(%error, subject = %message.subject, "event is not readable; put aside");
-            mongo.put_aside(&message.subject, &message.payload, &error.to_string()).await?;
-        }
-        if events.is_empty() {
+        mongo.set_aside(&sorted.set_aside).await?;
+        if sorted.events.is_empty() {
             return Ok(());
         }
-        for index in self.jobs.apply(events).await?.unknown {
-            let message = carriers[index];
-            warn!(job.id = %events[index].run_id().job, subject = %message.subject, "event is about no known job; put aside");
-            mongo.put_aside(&message.subject, &message.payload, "about no known job").await?;
+        let applied = self.jobs.apply(&sorted.events).await?;
+        let letter = |index: usize, reason, why: &str| {
+            let Origin { message, member } = sorted.origins[index];
+            self.messages.letter(&messages[message], member, reason, &why)
+        };
+        let unknown = applied.unknown.into_iter();
+        let mut letters: Vec<DeadLetter> =
+            unknown.map(|index| letter(index, Reason::UnknownJob, "about no known job")).collect();
+        let mut given_back = Vec::new();
+        for index in applied.unreadable {
+            let place = sorted.origins[index].message;
+            match self.messages.decide(&messages[place], &UNREADABLE_JOB) {
+                Decision::GiveBack(pause) => given_back.push((place, pause)),
+                Decision::SetAside => letters.push(letter(index, Reason::NewerVersion, UNREADABLE_JOB)),
+            }
         }
+        mongo.set_aside(&letters).await?;
+        sorted.given_back.extend(given_back);
         Ok(())
+    }
+}
+
+impl TakeUp for Events {
+    const STREAMS: &'static [&'static str] = &[streams::JOB_EVENTS];
+
+    async fn take_up(&self, letter: &DeadLetter) -> Result<TakenUp, StoreError> {
+        let Ok(bodies) = batch::events(&letter.body.bytes) else { return Ok(TakenUp::Left) };
+        let events: Result<Vec<JobEvent>, _> =
+            bodies.into_iter().map(|body| JobEvent::decode(body).map(|event| event.data)).collect();
+        let Ok(events) = events else { return Ok(TakenUp::Left) };
+        let applied = self.jobs.apply(&events).await?;
+        if !applied.unreadable.is_empty() {
+            return Ok(TakenUp::Left);
+        }
+        self.changed.tell(&events).await;
+        Ok(if applied.unknown.is_empty() { TakenUp::Done } else { TakenUp::Kept(Reason::UnknownJob) })
     }
 }

@@ -24,8 +24,8 @@ use std::{
 
 use actix_web::dev::Server;
 use anyhow::Context;
-use service_kit::{Mongo, Pace, telemetry::chain};
-use shared_events::Broker;
+use service_kit::{Mongo, Pace, messages::MessageReader, telemetry::chain};
+use shared_events::{Broker, streams};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -54,6 +54,7 @@ pub struct App {
     store: BrokerStore,
     changed: Changed,
     settings: JobSettings,
+    unreadable_wait: Duration,
     grace: Duration,
 }
 
@@ -95,7 +96,20 @@ impl App {
             cors_origins: settings.cors_origins,
         };
         let server = http::serve(listener, services, grace)?;
-        Ok(Self { server, address, jobs, broker, relay, noting, store, changed, settings: limits, grace })
+        let unreadable_wait = settings.common.unreadable_wait;
+        Ok(Self {
+            server,
+            address,
+            jobs,
+            broker,
+            relay,
+            noting,
+            store,
+            changed,
+            settings: limits,
+            unreadable_wait,
+            grace,
+        })
     }
 
     /// Where HTTP is served.
@@ -154,14 +168,18 @@ impl App {
         keepers.spawn(async move { reconciler.run(every, &token).await });
         let (changed, token) = (self.changed.clone(), stop.clone());
         keepers.spawn(async move { changed.hear(&token).await });
-        let events = Events {
+        let (clock, wait) = (self.jobs.mongo().clock().clone(), self.unreadable_wait);
+        let events = Arc::new(Events {
             broker: self.broker.clone(),
             jobs: self.jobs.clone(),
             changed: self.changed.clone(),
             pace: Pace::new(events::PACE),
-        };
-        let token = stop.clone();
-        keepers.spawn(async move { events.run(&token).await });
+            messages: MessageReader::new(streams::JOB_EVENTS, clock, wait),
+        });
+        let (reader, token) = (Arc::clone(&events), stop.clone());
+        keepers.spawn(async move { reader.run(&token).await });
+        let (jobs, token) = (self.jobs.clone(), stop.clone());
+        keepers.spawn(async move { jobs.mongo().take_up_dead_letters(events.as_ref(), wait, &token).await });
         let (jobs, token) = (self.jobs.clone(), stop.clone());
         keepers.spawn(async move { prepare_and_keep_clock(&jobs, &token).await });
     }

@@ -170,7 +170,7 @@ impl Shared {
     }
 }
 
-async fn collection<T: Send + Sync>(server: &Node, database: &str, name: &str) -> Collection<T> {
+pub(crate) async fn collection<T: Send + Sync>(server: &Node, database: &str, name: &str) -> Collection<T> {
     let client = mongodb::Client::with_uri_str(server.url()).await;
     client.expect("the launcher's addresses can be parsed").database(database).collection(name)
 }

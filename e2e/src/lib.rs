@@ -10,6 +10,7 @@
 mod answer;
 mod app;
 mod client;
+pub mod events;
 mod job;
 mod ledger;
 mod new_job;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{JobCreated, RunId, Timestamp, connect::Connection, streams};
+use shared_events::{Envelope, JobCreated, RunId, Timestamp, batch, connect::Connection, streams};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
@@ -32,22 +32,31 @@ impl Fetcher {
     }
 
     async fn claim(&self, message: Message, connection: Connection, slot: OwnedSemaphorePermit) {
-        let announced = match JobCreated::decode(&message.payload) {
-            Ok(event) => event,
-            Err(error) => {
-                warn!(%error, subject = %message.subject, "announcement is not readable");
-                let ledger = &self.runner.ledger;
-                let put = ledger.put_aside(&message.subject, &message.payload, &error.to_string()).await;
-                let carrier = self.carrier(message, connection);
-                return match put {
-                    Ok(()) => carrier.ack().await,
-                    Err(_) => carrier.give_back(Some(retry_after())).await,
-                };
-            }
-        };
-        let now = Timestamp::from_millis(self.runner.ledger.mongo().clock().now_ms());
-        if now.since(announced.time) > streams::STALE_AFTER {
-            info!(run.id = %announced.data.run_id(), "announcement is stale; the reconciler makes a fresh one");
+        let mut sorted = self.messages.sort(std::slice::from_ref(&message), JobCreated::decode);
+        if let Err(error) = self.runner.ledger.mongo().set_aside(&sorted.set_aside).await {
+            warn!(error = chain(&error), "message can not be set aside now; given back");
+            return self.carrier(message, connection).give_back(Some(retry_after())).await;
+        }
+        let comes_again = sorted.given_back.first().map(|(_, pause)| *pause);
+        if batch::is_batch(&message.payload) {
+            let carrier = self.carrier(message, connection);
+            return self.claim_batch(sorted.events, comes_again, carrier, slot).await;
+        }
+        match (sorted.events.pop(), comes_again) {
+            (Some(announced), _) => self.claim_one(announced, message, connection, slot).await,
+            (None, Some(pause)) => self.carrier(message, connection).give_back(Some(pause)).await,
+            (None, None) => self.carrier(message, connection).ack().await,
+        }
+    }
+
+    async fn claim_one(
+        &self,
+        announced: Envelope<JobCreated>,
+        message: Message,
+        connection: Connection,
+        slot: OwnedSemaphorePermit,
+    ) {
+        if self.is_stale(&announced) {
             return self.carrier(message, connection).ack().await;
         }
         let run_id = announced.data.run_id();
@@ -58,7 +67,7 @@ impl Fetcher {
             // It came a second time while the first is being decided: in a moment the ledger knows.
             return carrier.give_back(Some(retry_after())).await;
         };
-        let announced = Announced { created: announced.data, trace: announced.traceparent };
+        let announced = Announced { created: announced.data, trace: announced.traceparent, late_ack: true };
         let claimed = self.runner.ledger.claim(announced).await;
         if claimed.is_ok() {
             gap("job.claim.stored");
@@ -75,6 +84,16 @@ impl Fetcher {
                 carrier.give_back(Some(retry_after())).await;
             }
         }
+    }
+
+    /// Whether the ledger's memory of the run may be gone by now.
+    pub(crate) fn is_stale(&self, announced: &Envelope<JobCreated>) -> bool {
+        let now = Timestamp::from_millis(self.runner.ledger.mongo().clock().now_ms());
+        let is_stale = now.since(announced.time) > streams::STALE_AFTER;
+        if is_stale {
+            info!(run.id = %announced.data.run_id(), "announcement is stale; the reconciler makes a fresh one");
+        }
+        is_stale
     }
 
     fn note_redelivery(&self, message: &Message, run: RunId) {
@@ -100,6 +119,6 @@ impl Fetcher {
     }
 }
 
-fn retry_after() -> Duration {
+pub(crate) fn retry_after() -> Duration {
     Duration::from_millis(rand::random_range(1000..3000))
 }

@@ -10,7 +10,7 @@ use async_nats::jetstream::{
     Message,
     consumer::{PullConsumer, pull::Config},
 };
-use service_kit::telemetry::chain;
+use service_kit::{messages::MessageReader, telemetry::chain};
 use shared_events::{Broker, Priority, Queue, connect::Connection, streams};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -42,6 +42,8 @@ pub struct Fetcher {
     pub slots: Arc<Semaphore>,
     /// What is being attended to.
     pub tasks: TaskTracker,
+    /// How messages are read.
+    pub messages: Arc<MessageReader>,
 }
 
 impl Fetcher {

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod carrier;
 pub mod chronicle;
 mod claim;
+mod claim_batch;
 pub mod control;
 pub mod due;
 pub mod fetch;
@@ -31,7 +32,7 @@ use std::{
 
 use actix_web::dev::Server;
 use anyhow::Context;
-use service_kit::{Mongo, telemetry::chain};
+use service_kit::{Mongo, messages::MessageReader, telemetry::chain};
 use shared_events::{Broker, WorkerId, streams};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,6 +56,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A worker, bound to its health address and ready to run.
 pub struct App {
     fetcher: Fetcher,
+    cancels: Arc<MessageReader>,
+    unreadable_wait: Duration,
     concurrency: usize,
     health: Server,
     address: SocketAddr,
@@ -72,6 +75,7 @@ impl App {
         let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "job-service")
             .await
             .context("could not use JOB_MONGO_URI")?;
+        let (clock, unreadable_wait) = (mongo.clock().clone(), settings.common.unreadable_wait);
         let broker = Broker::connect(&settings.common.nats, settings.common.streams, "job-service").await?;
         let (held, worker) = (Held::default(), WorkerId::generate());
         let settings = Arc::new(settings.worker);
@@ -92,8 +96,10 @@ impl App {
         };
         let concurrency = settings.concurrency;
         let slots = Arc::new(Semaphore::new(concurrency));
-        let fetcher = Fetcher { broker, runner, slots, tasks: TaskTracker::new() };
-        Ok(Self { fetcher, concurrency, health, address })
+        let messages = Arc::new(MessageReader::new(streams::JOBS, clock.clone(), unreadable_wait));
+        let cancels = Arc::new(MessageReader::new(streams::JOB_CONTROL, clock, unreadable_wait));
+        let fetcher = Fetcher { broker, runner, slots, tasks: TaskTracker::new(), messages };
+        Ok(Self { fetcher, cancels, unreadable_wait, concurrency, health, address })
     }
 
     /// Where the health endpoints listen.
@@ -108,7 +114,7 @@ impl App {
     /// # Errors
     /// Where the health endpoints break.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { fetcher, concurrency, health, address } = self;
+        let Self { fetcher, cancels, unreadable_wait, concurrency, health, address } = self;
         let settings = Arc::clone(&fetcher.runner.settings);
         let worker = fetcher.runner.ledger.worker().clone();
         info!(%worker, health = %address, concurrency, queues = ?settings.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
@@ -117,7 +123,14 @@ impl App {
         // The keepers go on until the last outcome is recorded.
         let keep = CancellationToken::new();
         let keepers = TaskTracker::new();
-        spawn_keepers(&fetcher, &keepers, &keep);
+        let control = Control {
+            broker: fetcher.broker.clone(),
+            ledger: fetcher.runner.ledger.clone(),
+            held: fetcher.runner.held.clone(),
+            relay: fetcher.runner.relay.clone(),
+            messages: cancels,
+        };
+        spawn_keepers(&fetcher, control, unreadable_wait, &keepers, &keep);
 
         // Not cut off in the middle: what is being fetched or claimed would wait for a lease's end.
         let overdue = async {
@@ -125,7 +138,7 @@ impl App {
             tokio::time::sleep(LAST_WORDS).await;
         };
         tokio::select! {
-            () = fetch_when_ready(&fetcher, &stop) => {}
+            () = fetch_when_ready(&fetcher, unreadable_wait, &stop) => {}
             () = overdue => {}
         }
         wind_down(&fetcher, concurrency, settings.shutdown_grace).await;
@@ -139,18 +152,23 @@ impl App {
     }
 }
 
-fn spawn_keepers(fetcher: &Fetcher, keepers: &TaskTracker, stop: &CancellationToken) {
+fn spawn_keepers(
+    fetcher: &Fetcher,
+    control: Control,
+    unreadable_wait: Duration,
+    keepers: &TaskTracker,
+    stop: &CancellationToken,
+) {
     let (runner, settings) = (&fetcher.runner, &fetcher.runner.settings);
     let (broker, token) = (fetcher.broker.clone(), stop.clone());
     keepers.spawn(async move { broker.keep_streams(&token).await });
-    let control = Control {
-        broker: fetcher.broker.clone(),
-        ledger: runner.ledger.clone(),
-        held: runner.held.clone(),
-        relay: runner.relay.clone(),
-    };
     let (control_too, token) = (control.clone(), stop.clone());
     keepers.spawn(async move { control_too.run(&token).await });
+    let (control_too, token) = (control.clone(), stop.clone());
+    keepers.spawn(async move {
+        let mongo = control_too.ledger.mongo();
+        mongo.take_up_dead_letters(&control_too, unreadable_wait, &token).await;
+    });
     let token = stop.clone();
     keepers.spawn(async move { control.hear_stops(&token).await });
     let (ledger, held, lease, token) =
@@ -163,7 +181,7 @@ fn spawn_keepers(fetcher: &Fetcher, keepers: &TaskTracker, stop: &CancellationTo
 }
 
 /// Fetches, and looks for due runs, once the database has answered.
-async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
+async fn fetch_when_ready(fetcher: &Fetcher, unreadable_wait: Duration, stop: &CancellationToken) {
     let ledger = &fetcher.runner.ledger;
     while let Err(error) = prepare(ledger).await {
         warn!(error = chain(&error), "waiting for MongoDB");
@@ -174,7 +192,13 @@ async fn fetch_when_ready(fetcher: &Fetcher, stop: &CancellationToken) {
     }
     info!("ledger is there; taking jobs");
     let due_scan = fetcher.runner.settings.due_scan;
-    tokio::join!(fetcher.run(stop), due::scan(fetcher, due_scan, stop), resume::keep(fetcher, stop));
+    let dead_letters = ledger.mongo().take_up_dead_letters(fetcher, unreadable_wait, stop);
+    tokio::join!(
+        fetcher.run(stop),
+        due::scan(fetcher, due_scan, stop),
+        resume::keep(fetcher, stop),
+        dead_letters
+    );
 }
 
 async fn prepare(ledger: &Ledger) -> Result<(), service_kit::StoreError> {

@@ -1,12 +1,17 @@
 //! The settings that both services have: the broker and the logs.
 
+use std::time::Duration;
+
 use serde::Deserialize;
-use shared_events::{connect::NatsSettings, streams::StreamSettings};
+use shared_events::{connect::NatsSettings, streams::StreamSettings, unreadable};
 
 use crate::{
     settings::Check,
     telemetry::{LogFilter, LogFormat},
 };
+
+/// The longest that messages of newer versions are given back, in seconds: that of [`unreadable::MAX_WAIT`].
+const LONGEST_WAIT_S: f64 = unreadable::MAX_WAIT.as_secs() as f64;
 
 /// How to reach the broker, what its streams are created with, and how to log.
 #[derive(Debug, Clone)]
@@ -15,6 +20,8 @@ pub struct CommonSettings {
     pub nats: NatsSettings,
     /// What streams are created with, where they are missing.
     pub streams: StreamSettings,
+    /// How long a message that a newer version may have written is given back before it is set aside.
+    pub unreadable_wait: Duration,
     /// Which lines to log.
     pub log: LogFilter,
     /// How they look.
@@ -30,6 +37,7 @@ pub struct RawCommonSettings {
     nats_replicas: Option<String>,
     nats_jobs_max_mib: Option<String>,
     nats_events_max_mib: Option<String>,
+    unreadable_wait_s: Option<String>,
     log: Option<String>,
     log_format: Option<String>,
 }
@@ -52,6 +60,12 @@ impl RawCommonSettings {
                 password: check.optional("NATS_PASSWORD", self.nats_password),
             },
             streams: StreamSettings { replicas, jobs_max_bytes, events_max_bytes },
+            unreadable_wait: check.seconds(
+                "UNREADABLE_WAIT_S",
+                self.unreadable_wait_s,
+                LONGEST_WAIT_S,
+                0.0..=LONGEST_WAIT_S,
+            ),
             log: check.value("LOG", self.log, LogFilter::default()),
             log_format: check.value("LOG_FORMAT", self.log_format, LogFormat::default()),
         }

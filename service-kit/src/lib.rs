@@ -4,8 +4,10 @@
 pub mod budget;
 pub mod clock;
 pub mod common;
+pub mod dead_letters;
 pub mod faults;
 pub mod group;
+pub mod messages;
 pub mod mongo;
 pub mod outcome;
 pub mod pace;

@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use async_nats::jetstream::{
-    Message,
+    AckKind, Message,
     consumer::{pull, pull::MessagesError},
 };
 use futures::{FutureExt, Stream, StreamExt};
@@ -32,9 +32,18 @@ pub trait Reader: Send + Sync {
     /// What the consumer is created with where it is missing.
     fn definition(&self) -> impl Future<Output = Result<pull::Config, async_nats::Error>> + Send;
 
-    /// Takes a batch, in the stream's order; then it is acked. Answers until when the next batch is to grow, unless
-    /// it has [`Reader::ENOUGH`] messages before; the past where it need not.
-    fn take(&self, messages: &[Message]) -> impl Future<Output = Instant> + Send;
+    /// Takes a batch, in the stream's order; then it is acked, but for what is given back.
+    fn take(&self, messages: &[Message]) -> impl Future<Output = Taken> + Send;
+}
+
+/// What follows from a batch that was taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// Until when the next batch is to grow, unless it has [`Reader::ENOUGH`] messages before; the past where it
+    /// need not.
+    pub grow_until: Instant,
+    /// The places in the batch of messages that are not done with, and after how long each is to come again.
+    pub given_back: Vec<(usize, Duration)>,
 }
 
 /// Reads until told to stop.
@@ -83,9 +92,10 @@ async fn read_once<R: Reader>(
         };
         let Some(first) = first else { return Ok(()) };
         let (batch, broken) = grow::<R>(first?, &mut messages, grown).await;
-        grown = reader.take(&batch).await;
+        let taken = reader.take(&batch).await;
+        grown = taken.grow_until;
         if broker.nats().is_still(connection) {
-            ack(&batch).await;
+            answer(&batch, &taken.given_back).await;
         }
         // What came before an error is taken; the error then ends this consumer's stream.
         if let Some(error) = broken {
@@ -94,11 +104,15 @@ async fn read_once<R: Reader>(
     }
 }
 
-/// Where an ack gets lost, the message comes again, and changes nothing.
-async fn ack(batch: &[Message]) {
-    for message in batch {
-        if let Err(error) = message.ack().await {
-            debug!(%error, "ack not sent");
+/// Where an answer gets lost, the message comes again, and changes nothing.
+async fn answer(batch: &[Message], given_back: &[(usize, Duration)]) {
+    let mut answers = vec![AckKind::Ack; batch.len()];
+    for (place, pause) in given_back {
+        answers[*place] = AckKind::Nak(Some(*pause));
+    }
+    for (message, answer) in batch.iter().zip(answers) {
+        if let Err(error) = message.ack_with(answer).await {
+            debug!(%error, "answer not sent");
         }
     }
 }

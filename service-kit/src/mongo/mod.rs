@@ -343,17 +343,6 @@ impl Mongo {
         Ok(u64::try_from(reply.n).unwrap_or(0))
     }
 
-    /// Keeps a message that can not be read in the collection `unreadable`, where it can be looked at.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn put_aside(&self, subject: &str, body: &[u8], error: &str) -> Result<(), StoreError> {
-        let body = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: body.to_vec() };
-        let document = doc! { "at": self.clock.now(), "subject": subject, "error": error, "body": body };
-        let unreadable = self.collection::<bson::Document>("unreadable");
-        self.run(async move { unreadable.insert_one(document).await }).await.map(drop)
-    }
-
     /// Writes a date into the collection `probes`, to learn whether the database takes journaled
     /// writes; `prober` names who asks.
     ///

@@ -1,6 +1,6 @@
 //! Events into documents: [`shared_events::transition`] in the terms of filters.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bson::{
     DateTime, Uuid, doc,
@@ -28,6 +28,9 @@ use super::{
 pub struct Applied {
     /// Positions in the batch of events about jobs that are not known.
     pub unknown: Vec<usize>,
+    /// Positions of events about jobs that stand where no job of this version does: what an event changes about such
+    /// a job, a newer version knows.
+    pub unreadable: Vec<usize>,
 }
 
 impl Jobs {
@@ -46,19 +49,25 @@ impl Jobs {
         // News that is not above what is stored changes nothing; news of no known job is put aside.
         let mut known = self.known(JOBS, events).await?;
         known.extend(self.known(TOMBSTONES, events).await?);
-        let unknown =
-            (0..events.len()).filter(|index| !known.contains(&stored_id(events[*index].run_id().job)));
-        Ok(Applied { unknown: unknown.collect() })
+        let mut applied = Applied::default();
+        for (index, event) in events.iter().enumerate() {
+            match known.get(&stored_id(event.run_id().job)) {
+                None => applied.unknown.push(index),
+                Some(Known::Unreadable) => applied.unreadable.push(index),
+                Some(Known::Readable) => {}
+            }
+        }
+        Ok(applied)
     }
 
-    async fn known(&self, collection: &str, events: &[JobEvent]) -> Result<HashSet<Uuid>, StoreError> {
+    async fn known(&self, collection: &str, events: &[JobEvent]) -> Result<HashMap<Uuid, Known>, StoreError> {
         let ids: Vec<Uuid> = events.iter().map(|event| stored_id(event.run_id().job)).collect();
         let jobs = self.mongo.collection::<bson::Document>(collection);
         let found: Vec<bson::Document> = self
             .mongo
             .run(async move {
                 jobs.find(doc! { "_id": { "$in": ids } })
-                    .projection(doc! { "_id": 1 })
+                    .projection(doc! { "_id": 1, "status": 1 })
                     .await?
                     .try_collect()
                     .await
@@ -68,7 +77,23 @@ impl Jobs {
             Some(bson::Bson::Binary(binary)) => binary.to_uuid().ok(),
             _ => None,
         };
-        Ok(found.iter().filter_map(id).collect())
+        Ok(found.iter().filter_map(|document| Some((id(document)?, Known::of(document)))).collect())
+    }
+}
+
+/// Whether this version can tell where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Readable,
+    Unreadable,
+}
+
+impl Known {
+    /// A tombstone has no status.
+    fn of(document: &bson::Document) -> Self {
+        let is_known =
+            |status: &bson::Bson| status.as_str().is_some_and(|status| status.parse::<Status>().is_ok());
+        if document.get("status").is_none_or(is_known) { Self::Readable } else { Self::Unreadable }
     }
 }
 

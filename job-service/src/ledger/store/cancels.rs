@@ -18,7 +18,7 @@ use crate::chronicle::Deed;
 const ROUNDS: usize = 5;
 
 /// A wish to cancel, as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CancelWanted {
     /// What it says.
     pub cancel: JobCancel,
@@ -33,6 +33,8 @@ pub struct Cancels {
     pub ended: Vec<Run>,
     /// These are running somewhere: their handlers are to stop.
     pub stop: Vec<Run>,
+    /// These have documents that this version can not read: a newer one has to decide.
+    pub unreadable: Vec<RunId>,
 }
 
 impl Core {

@@ -29,6 +29,8 @@ pub struct Announced {
     pub created: JobCreated,
     /// Its trace.
     pub trace: Option<TraceContext>,
+    /// Whether its message stays unacked while it runs; else the ledger has to have a due time for the run at once.
+    pub late_ack: bool,
 }
 
 /// What became of a claim.
@@ -84,8 +86,10 @@ impl Core {
         let now = self.mongo.clock().now();
         let fresh: Vec<Run> = claims
             .iter()
-            .map(|claim| Run::fresh(&claim.created, claim.trace, &self.worker, now, self.lease))
-            .map(|run| if self.carries { run.carried() } else { run })
+            .map(|claim| {
+                let run = Run::fresh(&claim.created, claim.trace, &self.worker, now, self.lease);
+                if self.carries && claim.late_ack { run.carried() } else { run }
+            })
             .collect();
         let inserted = match self.mongo.insert_many(RUNS, &fresh).await {
             Ok(inserted) => inserted,

@@ -196,14 +196,6 @@ impl Ledger {
         self.core.mongo.within(DEADLINE, cancel).await
     }
 
-    /// Keeps a message that can not be read where it can be looked at.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn put_aside(&self, subject: &str, body: &[u8], error: &str) -> Result<(), StoreError> {
-        self.core.mongo.put_aside(subject, body, error).await
-    }
-
     /// Writes something, to learn whether the database takes writes.
     ///
     /// # Errors

@@ -1,0 +1,183 @@
+//! Announcements that come several in one message, or from the dead letters: each is claimed into the ledger's care, so
+//! that nothing depends on what becomes of the message.
+//!
+//! A worker claims as many as it has slots for, and gives the message back; the next finds those settled.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use service_kit::{
+    StoreError,
+    dead_letters::{DeadLetter, TakeUp, TakenUp},
+    faults::gap,
+    telemetry::chain,
+};
+use shared_events::{Envelope, JobCreated, batch, streams};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::warn;
+
+use crate::{
+    carrier::Carrier,
+    claim::retry_after,
+    fetch::Fetcher,
+    ledger::{Announced, Claimed, Run},
+};
+
+/// What became of announcements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claims {
+    /// The ledger has all of them, with a due time where anything is left to do.
+    Settled,
+    /// Some are to be looked at again, after this time.
+    Again(Duration),
+    /// There was no slot for some.
+    NoSlot,
+}
+
+impl Claims {
+    /// The sooner of both.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NoSlot, _) | (_, Self::NoSlot) => Self::NoSlot,
+            (Self::Again(one), Self::Again(other)) => Self::Again(one.min(other)),
+            (Self::Settled, other) => other,
+            (one, Self::Settled) => one,
+        }
+    }
+}
+
+impl Fetcher {
+    /// Claims the announcements of one message, and runs them. `comes_again` says that the message holds something
+    /// for a newer version too.
+    pub(crate) async fn claim_batch(
+        &self,
+        announcements: Vec<Envelope<JobCreated>>,
+        comes_again: Option<Duration>,
+        carrier: Carrier,
+        slot: OwnedSemaphorePermit,
+    ) {
+        match (self.claim_all(announcements, slot).await, comes_again) {
+            (Claims::Settled, None) => carrier.ack().await,
+            (Claims::Settled, Some(pause)) | (Claims::Again(pause), _) => {
+                carrier.give_back(Some(pause)).await;
+            }
+            (Claims::NoSlot, _) => carrier.give_back(None).await,
+        }
+    }
+
+    /// Claims as many as there are slots for, `slot` being the first of them.
+    async fn claim_all(
+        &self,
+        mut announcements: Vec<Envelope<JobCreated>>,
+        slot: OwnedSemaphorePermit,
+    ) -> Claims {
+        let (mut slots, mut claims) = (vec![slot], Claims::Settled);
+        while !announcements.is_empty() {
+            while slots.len() < announcements.len() {
+                let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
+                slots.push(slot);
+            }
+            if slots.is_empty() {
+                return Claims::NoSlot;
+            }
+            let some = announcements.drain(..slots.len().min(announcements.len()));
+            let claiming =
+                some.zip(slots.drain(..)).map(|(announced, slot)| self.claim_into_care(announced, slot));
+            for (claim, slot) in join_all(claiming.collect::<Vec<_>>()).await {
+                claims = claims.and(claim);
+                slots.extend(slot);
+            }
+        }
+        claims
+    }
+
+    /// Claims one, and runs it; the slot comes back where it is not needed.
+    async fn claim_into_care(
+        &self,
+        announced: Envelope<JobCreated>,
+        slot: OwnedSemaphorePermit,
+    ) -> (Claims, Option<OwnedSemaphorePermit>) {
+        if self.is_stale(&announced) {
+            return (Claims::Settled, Some(slot));
+        }
+        let (run_id, ledger) = (announced.data.run_id(), &self.runner.ledger);
+        gap("job.fetch.fetched");
+        let Some(claiming) = self.runner.held.claiming(run_id) else {
+            return (Claims::Again(retry_after()), Some(slot));
+        };
+        let announced = Announced { created: announced.data, trace: announced.traceparent, late_ack: false };
+        let claimed = ledger.claim(announced).await;
+        if claimed.is_ok() {
+            gap("job.claim.stored");
+        }
+        match claimed {
+            Ok(Claimed::Settled(_)) => (Claims::Settled, Some(slot)),
+            Ok(Claimed::Carried(_, rest)) => (Claims::Again(rest), Some(slot)),
+            Ok(Claimed::Mine(run)) => {
+                // Another message carries it; by the end of its lease, that or the ledger knows more.
+                let lease = self.runner.settings.lease;
+                let claims = if run.is_carried() { Claims::Again(lease) } else { Claims::Settled };
+                let runner = self.runner.clone();
+                self.tasks.spawn(async move { runner.run(*run, slot, claiming, None).await });
+                (claims, None)
+            }
+            Ok(Claimed::Ended(run)) => (self.announce_into_care(*run).await, Some(slot)),
+            Err(error) => {
+                warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; to be tried again");
+                (Claims::Again(retry_after()), Some(slot))
+            }
+        }
+    }
+
+    /// Announces an end, which has an outbox mark from here on.
+    async fn announce_into_care(&self, run: Run) -> Claims {
+        if run.is_carried()
+            && let Err(error) = self.runner.ledger.leave_to_scan(&run).await
+        {
+            warn!(run.id = %run.id, error = chain(&error), "not marked; to be tried again");
+            return Claims::Again(retry_after());
+        }
+        self.runner.relay.announce_soon(run, None).await;
+        Claims::Settled
+    }
+}
+
+impl TakeUp for Fetcher {
+    const STREAMS: &'static [&'static str] = &[streams::JOBS];
+
+    /// Waits for a slot as the stream does.
+    async fn take_up(&self, letter: &DeadLetter) -> Result<TakenUp, StoreError> {
+        let Ok(bodies) = batch::events(&letter.body.bytes) else { return Ok(TakenUp::Left) };
+        let announcements: Result<Vec<_>, _> = bodies.into_iter().map(JobCreated::decode).collect();
+        let Ok(announcements) = announcements else { return Ok(TakenUp::Left) };
+        let is_served =
+            |announced: &Envelope<JobCreated>| self.runner.settings.queues.contains(&announced.data.queue);
+        if !announcements.iter().all(is_served) {
+            return Ok(TakenUp::Left);
+        }
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return Ok(TakenUp::NotNow) };
+        Ok(match self.claim_all(announcements, slot).await {
+            Claims::Settled => TakenUp::Done,
+            Claims::Again(_) | Claims::NoSlot => TakenUp::NotNow,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_again_as_soon_as_any_of_its_members_needs_it() {
+        let again = |seconds| Claims::Again(Duration::from_secs(seconds));
+        let table = [
+            (Claims::Settled, Claims::Settled, Claims::Settled),
+            (Claims::Settled, again(3), again(3)),
+            (again(2), again(3), again(2)),
+            (again(2), Claims::NoSlot, Claims::NoSlot),
+        ];
+        for (one, other, both) in table {
+            assert_eq!((one.and(other), other.and(one)), (both, both), "{one:?} and {other:?}");
+        }
+    }
+}
