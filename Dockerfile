@@ -4,6 +4,7 @@
 FROM nats:2.15-alpine AS nats
 RUN mkdir /data && chown 10001:10001 /data
 COPY nats/nats.conf /etc/nats/nats-server.conf
+COPY nats/users.conf /etc/nats/users.conf
 USER 10001:10001
 
 

@@ -162,7 +162,8 @@ class NatsUser:
 OF_OTHERS = {
     "api-service": [
         "job:started.x", "job:finished.x", "job:stop", "$JS.ACK.JOBS.workers-x-normal.1.1.1.1.1",
-        "$JS.API.CONSUMER.MSG.NEXT.JOBS.workers-x-normal", "$JS.API.STREAM.DELETE.JOBS", "x",
+        "$JS.API.CONSUMER.MSG.NEXT.JOBS.workers-x-normal", "$JS.API.STREAM.DELETE.JOBS",
+        "$JS.API.STREAM.PURGE.JOBS", "x",
     ],
     "job-service": [
         "job:created.x.normal", "job:cancel.x", "job:changed", "$JS.ACK.JOB_EVENTS.api-service.1.1.1.1.1",

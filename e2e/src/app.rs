@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Collection;
-use stack::{Builder, Node, Stack, poll};
+use stack::{Builder, Node, Stack, broker, poll};
 use tokio::sync::Mutex;
 
 use crate::{Client, JobView, LedgerRun, Status};
@@ -17,8 +17,8 @@ const LINES_SHOWN: usize = 25;
 
 /// A running stack and a client of its nginx; whatever the client can do can be called on it.
 ///
-/// It goes with all its processes when it is dropped. When the test has failed, the ends of the
-/// services' logs are printed first.
+/// It goes with all its processes when it is dropped. When the test has failed, the ends of the services' logs are
+/// printed first; when it has not, NATS must not have refused anything to anybody (`nats/users.conf`).
 #[derive(Debug)]
 pub struct App {
     client: Client,
@@ -134,9 +134,17 @@ impl App {
     /// # Panics
     /// Where the broker cannot be asked.
     pub async fn stream(&self, name: &str) -> async_nats::jetstream::stream::Stream {
-        let client = async_nats::connect(self.stack.nats().url()).await.expect("the broker answers");
-        let stream = async_nats::jetstream::new(client).get_stream(name).await;
+        let stream = async_nats::jetstream::new(self.broker().await).get_stream(name).await;
         stream.unwrap_or_else(|error| panic!("no stream {name}: {error}"))
+    }
+
+    /// A connection to the broker as an operator, who may do everything.
+    ///
+    /// # Panics
+    /// Where the broker does not answer.
+    pub async fn broker(&self) -> async_nats::Client {
+        let client = broker::connect(self.stack.nats().url()).await;
+        client.unwrap_or_else(|error| panic!("no broker: {error:#}"))
     }
 
     /// Which worker did the job's latest attempt, counted from 0.
@@ -189,6 +197,10 @@ impl Drop for App {
             for node in services.chain([self.stack.nginx()]) {
                 eprintln!("{}:\n{}", node.name(), node.log().tail(LINES_SHOWN));
             }
+            return;
         }
+        // What lacks a right may heal in another way, later: here it is seen in any case.
+        let refused = self.stack.nats().log().lines().into_iter().find(|line| line.contains("Violation"));
+        assert_eq!(refused, None, "NATS refused a service what it needs");
     }
 }

@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 
 use crate::binaries::{Binaries, Profile};
 use crate::folder::Folder;
-use crate::nodes::{Mongo, Nats, Nginx, Node, Role, succeeds};
+use crate::nodes::{Mongo, Nats, Nginx, Node, Role, succeeds, without_user};
 use crate::poll;
 use crate::ports::PortLease;
 use crate::process::Sink;
@@ -159,7 +159,7 @@ impl Builder {
     }
 
     /// Has the services reach a server by another URL than its own: `route` gets the name (`nats`, `api-mongo`,
-    /// `job-mongo`) and the URL of each, when it is up.
+    /// `job-mongo`) and the URL of each, without a user, when it is up.
     pub fn route(mut self, route: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
         self.route = Some(std::sync::Arc::new(route));
         self
@@ -196,9 +196,10 @@ impl Builder {
         };
         let ((), (nats, api_mongo, job_mongo, nginx)) = tokio::try_join!(build, servers)?;
 
-        let url = |node: &Node| match &self.route {
-            Some(route) => route(node.name(), node.url()),
-            None => node.url().to_owned(),
+        // The services bring users of their own.
+        let url = |node: &Node| match (&self.route, without_user(node.url())) {
+            (Some(route), url) => route(node.name(), &url),
+            (None, url) => url,
         };
         let logs = folder.logs()?;
         let common = Replicas {

@@ -17,6 +17,7 @@
 //! ```
 
 mod binaries;
+pub mod broker;
 mod builder;
 pub mod chaos;
 mod folder;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bson::doc;
-use stack::{PortLease, Signal, Stack, poll};
+use stack::{PortLease, Signal, Stack, broker, poll};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -36,9 +36,9 @@ async fn a_server_comes_back_on_its_port_with_its_data() {
 
     let killed = stack.nats().kill().await.unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(Signal::SIGKILL as i32));
-    async_nats::connect(stack.nats().url()).await.unwrap_err();
+    broker::connect(stack.nats().url()).await.unwrap_err();
     stack.nats().start().await.unwrap();
-    async_nats::connect(stack.nats().url()).await.unwrap();
+    broker::connect(stack.nats().url()).await.unwrap();
     stack.nginx().restart().await.unwrap();
     stack.stop().await.unwrap();
 }
@@ -93,7 +93,7 @@ async fn stacks_side_by_side_share_nothing_and_leave_nothing() {
 async fn a_supervised_server_is_started_again() {
     let stack = servers_only().supervise(true).start().await.unwrap();
     stack.nats().kill().await.unwrap();
-    poll::until("nats to be back", SOON, || async_nats::connect(stack.nats().url())).await.unwrap();
+    poll::until("nats to be back", SOON, || broker::connect(stack.nats().url())).await.unwrap();
     stack.stop().await.unwrap();
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -49,7 +49,7 @@ pub(super) struct Ended {
 impl Ends {
     pub(super) async fn listen(nats_url: &str) -> Result<Self> {
         let options = async_nats::ConnectOptions::new().name("bench").subscription_capacity(1 << 20);
-        let client = options.connect(nats_url).await.context("could not connect to the stack's NATS")?;
+        let client = stack::broker::connect_with(nats_url, options).await?;
         let mut told = client.subscribe(shared_events::subjects::CHANGED).await?;
         client.flush().await?;
         let heard = Arc::<Heard>::default();

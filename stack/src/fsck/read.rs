@@ -13,6 +13,7 @@ use shared_events::{JobId, streams};
 use super::Where;
 use super::documents::{Group, JobDoc, RunDoc};
 use super::judge::{BrokerView, LineView};
+use crate::broker;
 
 /// Connections to all three.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ impl System {
         if let (Some(user), Some(password)) = (&place.nats_user, &place.nats_password) {
             options = options.user_and_password(user.clone(), password.clone());
         }
-        let client = options.connect(&place.nats).await.with_context(|| format!("NATS at {}", place.nats))?;
+        let client = broker::connect_with(&place.nats, options).await?;
         Ok(Self { api, ledger, jetstream: jetstream::new(client) })
     }
 

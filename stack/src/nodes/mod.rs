@@ -17,7 +17,7 @@ use crate::ports::PortLease;
 use crate::process::Process;
 
 pub(crate) use mongo::Mongo;
-pub(crate) use nats::Nats;
+pub(crate) use nats::{Nats, without_user};
 pub(crate) use nginx::Nginx;
 pub(crate) use service::{Role, Service};
 
@@ -54,8 +54,8 @@ impl Node {
         Self { process, url: url.into(), probe: Arc::new(probe), _ports: ports.into() }
     }
 
-    /// Where it listens: `http://…` for a service (its own address, past nginx) and for nginx, `nats://…`,
-    /// `mongodb://…`.
+    /// Where it listens: `http://…` for a service (its own address, past nginx) and for nginx, `mongodb://…`, and
+    /// `nats://user:password@…` as an operator, who may do everything.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
+use super::nats::User;
 use super::{Node, Probe};
 use crate::binaries::Binaries;
 use crate::ports::PortLease;
@@ -45,12 +46,15 @@ impl Service<'_> {
         // be more to switch between.
         let own_choice = std::env::var("TOKIO_WORKER_THREADS").unwrap_or_else(|_| "1".to_owned());
         let http_threads = std::env::var("HTTP_THREADS").unwrap_or_else(|_| "1".to_owned());
+        let nats_user = User::of(self.role);
         let set = [
             ("TOKIO_WORKER_THREADS", own_choice.as_str()),
             ("HTTP_THREADS", http_threads.as_str()),
             (address_variable, address.as_str()),
             (mongo_variable, self.mongo_url),
             ("NATS_URL", self.nats_url),
+            ("NATS_USER", nats_user.name),
+            ("NATS_PASSWORD", nats_user.password),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let spec = Spec {

@@ -24,7 +24,7 @@ pub(super) struct Rates {
 /// In a stream of its own, which is deleted in the end.
 pub(super) async fn measure(url: &str) -> Result<Rates> {
     let options = async_nats::ConnectOptions::new().client_capacity(8192).subscription_capacity(65_536);
-    let client = options.connect(url).await.context("could not connect to the stack's NATS")?;
+    let client = stack::broker::connect_with(url, options).await?;
     let jetstream =
         ContextBuilder::new().max_ack_inflight(IN_FLIGHT).backpressure_on_inflight(true).build(client);
     let config = stream::Config {
