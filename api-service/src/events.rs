@@ -1,6 +1,6 @@
 //! Reads `JOB_EVENTS` in batches, applies them, then acks. Replicas share one durable consumer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{Message, consumer::pull};
 use service_kit::{
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{changed::Changed, jobs::Jobs};
+use crate::{changed::Changed, jobs::Jobs, room::Applied};
 
 /// Under load, the longest time from one batch of events to the next.
 pub const PACE: Duration = Duration::from_millis(30);
@@ -37,6 +37,8 @@ pub struct Events {
     pub jobs: Jobs,
     /// Who is told.
     pub changed: Changed,
+    /// Who makes room in the stream.
+    pub applied: Arc<Applied>,
     /// When batches are taken.
     pub pace: Pace,
     /// How messages are read.
@@ -71,6 +73,7 @@ impl Reader for Events {
         gap("api.events.applied");
         self.changed.tell(&sorted.events).await;
         gap("api.events.told");
+        self.applied.add(messages.iter().map(|message| message.length).sum());
         Taken { grow_until: self.pace.next(started, messages.len()), given_back: sorted.given_back }
     }
 }

@@ -13,6 +13,7 @@ pub mod noting;
 pub mod problem;
 pub mod reconciler;
 pub mod relay;
+pub mod room;
 pub mod settings;
 pub mod waiters;
 
@@ -39,6 +40,7 @@ use crate::{
     noting::Noting,
     reconciler::Reconciler,
     relay::{Relay, RelayTiming},
+    room::{Applied, Room},
     settings::{JobSettings, Settings},
     waiters::Waiters,
 };
@@ -168,11 +170,15 @@ impl App {
         keepers.spawn(async move { reconciler.run(every, &token).await });
         let (changed, token) = (self.changed.clone(), stop.clone());
         keepers.spawn(async move { changed.hear(&token).await });
+        let applied = Arc::<Applied>::default();
+        let (room, token) = (Room::new(self.broker.clone(), Arc::clone(&applied)), stop.clone());
+        keepers.spawn(async move { room.run(&token).await });
         let (clock, wait) = (self.jobs.mongo().clock().clone(), self.unreadable_wait);
         let events = Arc::new(Events {
             broker: self.broker.clone(),
             jobs: self.jobs.clone(),
             changed: self.changed.clone(),
+            applied,
             pace: Pace::new(events::PACE),
             messages: MessageReader::new(streams::JOB_EVENTS, clock, wait),
         });

@@ -37,6 +37,7 @@ pub struct RawCommonSettings {
     nats_replicas: Option<String>,
     nats_jobs_max_mib: Option<String>,
     nats_events_max_mib: Option<String>,
+    nats_control_max_mib: Option<String>,
     unreadable_wait_s: Option<String>,
     log: Option<String>,
     log_format: Option<String>,
@@ -52,6 +53,8 @@ impl RawCommonSettings {
         let jobs_max_bytes = max_bytes("NATS_JOBS_MAX_MIB", self.nats_jobs_max_mib, streams.jobs_max_bytes);
         let events_max_bytes =
             max_bytes("NATS_EVENTS_MAX_MIB", self.nats_events_max_mib, streams.events_max_bytes);
+        let control_max_bytes =
+            max_bytes("NATS_CONTROL_MAX_MIB", self.nats_control_max_mib, streams.control_max_bytes);
         let replicas = check.number("NATS_REPLICAS", self.nats_replicas, streams.replicas, 1..=5);
         CommonSettings {
             nats: NatsSettings {
@@ -59,7 +62,7 @@ impl RawCommonSettings {
                 user: check.optional("NATS_USER", self.nats_user),
                 password: check.optional("NATS_PASSWORD", self.nats_password),
             },
-            streams: StreamSettings { replicas, jobs_max_bytes, events_max_bytes },
+            streams: StreamSettings { replicas, jobs_max_bytes, events_max_bytes, control_max_bytes },
             unreadable_wait: check.seconds(
                 "UNREADABLE_WAIT_S",
                 self.unreadable_wait_s,

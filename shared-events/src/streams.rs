@@ -44,11 +44,13 @@ pub struct StreamSettings {
     pub jobs_max_bytes: i64,
     /// The most bytes that `JOB_EVENTS` may hold.
     pub events_max_bytes: i64,
+    /// The most bytes that `JOB_CONTROL` may hold.
+    pub control_max_bytes: i64,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        Self { replicas: 1, jobs_max_bytes: 2 << 30, events_max_bytes: 2 << 30 }
+        Self { replicas: 1, jobs_max_bytes: 2 << 30, events_max_bytes: 2 << 30, control_max_bytes: 256 << 20 }
     }
 }
 
@@ -102,7 +104,7 @@ pub fn definitions(settings: &StreamSettings) -> [(&'static str, stream::Config)
     };
     let control = stream::Config {
         retention: RetentionPolicy::WorkQueue,
-        max_bytes: 256 << 20,
+        max_bytes: settings.control_max_bytes,
         duplicate_window: Duration::from_secs(1),
         ..common(JOB_CONTROL, &[subjects::ALL_CANCEL])
     };
