@@ -75,8 +75,7 @@ impl App {
     /// # Panics
     /// Where it does not.
     pub async fn publish_many(&self, subject: &str, bodies: impl IntoIterator<Item = String>) {
-        let client = async_nats::connect(self.stack().nats().url()).await.expect("the broker answers");
-        let jetstream = async_nats::jetstream::new(client);
+        let jetstream = async_nats::jetstream::new(self.broker().await);
         let publish = |body: String| jetstream.publish(subject.to_owned(), body.into());
         let sent = futures::future::join_all(bodies.into_iter().map(publish)).await;
         let stored = sent.into_iter().map(|sent| sent.expect("it is sent").into_future());
