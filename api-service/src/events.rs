@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{changed::Changed, jobs::Jobs, room::Applied};
+use crate::{changed::Changed, jobs::Jobs, room::Applied, stream_order::StreamOrder};
 
 /// Under load, the longest time from one batch of events to the next.
 pub const PACE: Duration = Duration::from_millis(30);
@@ -43,6 +43,8 @@ pub struct Events {
     pub pace: Pace,
     /// How messages are read.
     pub messages: MessageReader,
+    /// Whether sequences and times agree.
+    pub order: StreamOrder,
 }
 
 impl Reader for Events {
@@ -58,6 +60,7 @@ impl Reader for Events {
     /// Applies a batch, however long the database is away.
     async fn take(&self, messages: &[Message]) -> Taken {
         let started = Instant::now();
+        self.order.check(messages);
         let mut sorted = self.messages.sort(messages, |body| JobEvent::decode(body).map(|event| event.data));
         let mut pause = Duration::from_millis(100);
         gap("api.events.read");
@@ -86,13 +89,13 @@ impl Events {
 
     /// Up to where the stream is applied, as far as that was remembered and it is the same stream.
     async fn applied(&self) -> Result<Option<u64>, async_nats::Error> {
-        let Some(known) = self.jobs.store_state(streams::JOB_EVENTS).await? else { return Ok(None) };
+        let Some(known) = self.jobs.stream_state(streams::JOB_EVENTS).await? else { return Ok(None) };
         let stream = self.broker.jetstream().get_stream(streams::JOB_EVENTS).await?;
         let info = stream.cached_info();
         let created_ms = info.created.unix_timestamp_nanos() / 1_000_000;
-        let applied = u64::try_from(known.sequence)?;
-        let same = created_ms == i128::from(known.created_ms) && applied <= info.state.last_sequence;
-        Ok(same.then_some(applied))
+        let applied = known.applied.map(u64::try_from).transpose()?;
+        let is_same = created_ms == i128::from(known.created_ms);
+        Ok(applied.filter(|applied| is_same && *applied <= info.state.last_sequence))
     }
 
     async fn apply(&self, messages: &[Message], sorted: &mut Sorted<JobEvent>) -> Result<(), StoreError> {

@@ -4,17 +4,19 @@
 //! [`events`] (broker to status).
 
 pub mod backlog;
-pub mod broker_store;
 pub mod changed;
 pub mod events;
 pub mod http;
 pub mod jobs;
 pub mod noting;
 pub mod problem;
+pub mod queue_shares;
 pub mod reconciler;
 pub mod relay;
 pub mod room;
 pub mod settings;
+pub mod stream_generation;
+pub mod stream_order;
 pub mod waiters;
 
 use std::{
@@ -32,7 +34,6 @@ use tracing::{info, warn};
 
 use crate::{
     backlog::Backlog,
-    broker_store::BrokerStore,
     changed::Changed,
     events::Events,
     http::Services,
@@ -42,6 +43,8 @@ use crate::{
     relay::{Relay, RelayTiming},
     room::{Applied, Room},
     settings::{JobSettings, Settings},
+    stream_generation::StreamGenerations,
+    stream_order::StreamOrder,
     waiters::Waiters,
 };
 
@@ -53,7 +56,7 @@ pub struct App {
     broker: Broker,
     relay: Relay,
     noting: Arc<Noting>,
-    store: BrokerStore,
+    generations: StreamGenerations,
     changed: Changed,
     settings: JobSettings,
     unreadable_wait: Duration,
@@ -78,14 +81,20 @@ impl App {
         let noting = Arc::new(Noting::new(settings.jobs.relay_after / 2));
         let (limits, grace) = (settings.jobs, settings.shutdown_grace);
         let backlog = Backlog::new(limits.outbox_max);
-        let store = BrokerStore::default();
+        let generations = StreamGenerations::default();
         let timing = RelayTiming {
             scan: limits.relay_scan,
             patience: limits.relay_after,
             silent_after: limits.silent_after,
         };
-        let relay =
-            Relay::new(jobs.clone(), broker.clone(), Arc::clone(&noting), backlog, store.clone(), timing);
+        let relay = Relay::new(
+            jobs.clone(),
+            broker.clone(),
+            Arc::clone(&noting),
+            backlog,
+            generations.clone(),
+            timing,
+        );
         let lifecycle = Lifecycle::new(jobs.clone(), relay.clone(), waiters.clone(), limits.relay_after);
         let creator = Creator::new(jobs.clone(), relay.clone(), limits.rerun_window, limits.relay_after);
         let changed = Changed::new(broker.clone(), waiters, Arc::clone(&noting));
@@ -106,7 +115,7 @@ impl App {
             broker,
             relay,
             noting,
-            store,
+            generations,
             changed,
             settings: limits,
             unreadable_wait,
@@ -161,7 +170,7 @@ impl App {
         let reconciler = Reconciler {
             broker: self.broker.clone(),
             jobs: self.jobs.clone(),
-            store: self.store.clone(),
+            generations: self.generations.clone(),
             noting: Arc::clone(&self.noting),
             relay: self.relay.clone(),
             silent_after: self.settings.silent_after,
@@ -181,6 +190,7 @@ impl App {
             applied,
             pace: Pace::new(events::PACE),
             messages: MessageReader::new(streams::JOB_EVENTS, clock, wait),
+            order: StreamOrder::new(self.generations.events.clone()),
         });
         let (reader, token) = (Arc::clone(&events), stop.clone());
         keepers.spawn(async move { reader.run(&token).await });

@@ -198,11 +198,14 @@ impl Problem {
         problem
     }
 
-    /// 503: too many announcements are waiting for NATS.
+    /// 503: too many announcements are waiting for NATS, or for room in it.
     #[must_use]
     pub fn outbox_full() -> Self {
-        let mut problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "outbox_full", "Too many jobs wait for the broker");
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "outbox_full",
+            "Too many jobs of this queue wait for the broker",
+        );
         problem.retry_after_s = Some(10);
         problem
     }

@@ -129,12 +129,30 @@ impl App {
         runs.count_documents(filter).await.expect("the runs can be counted")
     }
 
+    /// What the api-service knows of a stream of the broker.
+    ///
+    /// # Panics
+    /// Where it knows nothing.
+    pub async fn state(&self, stream: &str) -> Document {
+        let states = collection::<Document>(self.stack.api_mongo(), "hasty_api", "state").await;
+        let found = states.find_one(doc! { "_id": stream }).await.expect("the state can be read");
+        found.unwrap_or_else(|| panic!("nothing is known of {stream}"))
+    }
+
+    /// The broker's API, with all rights.
+    ///
+    /// # Panics
+    /// Where the broker does not answer.
+    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
+        async_nats::jetstream::new(self.broker().await)
+    }
+
     /// A stream of the broker, as it is now.
     ///
     /// # Panics
     /// Where the broker cannot be asked.
     pub async fn stream(&self, name: &str) -> async_nats::jetstream::stream::Stream {
-        let stream = async_nats::jetstream::new(self.broker().await).get_stream(name).await;
+        let stream = self.jetstream().await.get_stream(name).await;
         stream.unwrap_or_else(|error| panic!("no stream {name}: {error}"))
     }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, JobView, NewJob};
-use stack::{Stack, poll};
+use e2e::{App, JobView, NewJob, Status};
+use reqwest::Method;
+use serde_json::json;
+use stack::{Builder, Stack, poll};
 
 const SOON: Duration = Duration::from_secs(15);
 /// Well before a silent job is looked at (`SILENT_AFTER_S`).
@@ -15,7 +17,7 @@ const PROMPTLY: Duration = Duration::from_secs(30);
 #[tokio::test]
 async fn a_store_that_was_lost_while_no_api_ran_is_filled_again() {
     let app = start().await;
-    let jobs = announced(&app, 20).await;
+    let jobs = create_announced(&app, 20).await;
     while_all_are_down(&app, |store| std::fs::remove_dir_all(store).unwrap()).await;
     all_end(&app, &jobs).await;
 }
@@ -23,19 +25,226 @@ async fn a_store_that_was_lost_while_no_api_ran_is_filled_again() {
 #[tokio::test]
 async fn a_store_that_was_set_back_while_no_api_ran_is_filled_again() {
     let app = start().await;
-    let mut jobs = announced(&app, 1).await;
+    let mut jobs = create_announced(&app, 1).await;
     let copy = tempfile::tempdir().unwrap();
     let nats = app.stack().nats();
     assert!(nats.pause());
     copy_folder(&store(&app), copy.path());
     assert!(nats.resume());
-    jobs.extend(announced(&app, 20).await);
+    jobs.extend(create_announced(&app, 20).await);
     while_all_are_down(&app, |store| {
         std::fs::remove_dir_all(store).unwrap();
         copy_folder(copy.path(), store);
     })
     .await;
     all_end(&app, &jobs).await;
+}
+
+/// An end that no api-service has applied is in `JOB_EVENTS` alone.
+#[tokio::test]
+async fn ends_that_went_to_a_lost_stream_of_events_are_told_again() {
+    for lose in [Loss::Deleted, Loss::SetBack] {
+        let app = App::start(quick()).await;
+        let before = app.ended(&app.create(&NewJob::noop()).await).await;
+        let copy = Copy::of(&app, "JOB_EVENTS").await;
+        let job = app.create(&NewJob::sleep(1.0)).await;
+        announced(&app, &[job.clone()]).await;
+        let api = app.stack().api(0);
+        api.kill().await.unwrap();
+        let told = || async { app.ledger_runs(doc! { "status": "finished" }).await == 2 };
+        poll::until("the end to be recorded", SOON, told).await.unwrap();
+        let acked = || async { app.stream("JOBS").await.cached_info().state.messages == 0 };
+        poll::until("the end to be announced", SOON, acked).await.unwrap();
+        lose.of("JOB_EVENTS", &app, &copy).await;
+        api.start().await.unwrap();
+        let job = app.ended_within(&job, PROMPTLY).await;
+        assert_eq!((job.status, job.attempt), (Status::Finished, 1), "{lose:?}");
+        assert_eq!(app.job(&before).await.status, Status::Finished);
+    }
+}
+
+/// A cancel that no worker has read is in `JOB_CONTROL` alone.
+#[tokio::test]
+async fn cancels_that_went_to_a_lost_stream_of_cancels_are_passed_on_again() {
+    for lose in [Loss::Deleted, Loss::SetBack] {
+        let app = App::start(quick()).await;
+        let first = app.create(&NewJob::sleep(60.0)).await;
+        app.running(&first).await;
+        app.post(&format!("/v1/jobs/{}/cancel", first.id), &json!({})).await;
+        app.ended(&first).await;
+        let copy = Copy::of(&app, "JOB_CONTROL").await;
+        let job = app.running(&app.create(&NewJob::sleep(60.0)).await).await;
+        announced(&app, &[job.clone()]).await;
+        let worker = app.stack().worker(0);
+        worker.kill().await.unwrap();
+        app.post(&format!("/v1/jobs/{}/cancel", job.id), &json!({})).await.expect(202);
+        announced(&app, &[job.clone()]).await;
+        lose.of("JOB_CONTROL", &app, &copy).await;
+        worker.start().await.unwrap();
+        let job = app.ended_within(&job, PROMPTLY).await;
+        assert_eq!((job.status, job.attempt), (Status::Cancelled, 1), "{lose:?}");
+    }
+}
+
+#[tokio::test]
+async fn announcements_that_expired_are_made_again() {
+    let builder = quick().env("SILENT_AFTER_S", 0.5);
+    let app = App::start(builder).await;
+    let mut jobs = app.stream("JOBS").await.cached_info().config.clone();
+    jobs.max_age = Duration::from_secs(2);
+    jobs.duplicate_window = Duration::from_secs(1);
+    app.jetstream().await.update_stream(jobs).await.unwrap();
+    // One that is not acked holds the ack floor of its queue's consumer back; the other queue has none.
+    let running = app.running(&app.create(&NewJob::sleep(8.0)).await).await;
+    let worker = app.stack().worker(0);
+    worker.pause();
+    let waiting = app.create_many(&NewJob::noop(), 3).await;
+    let elsewhere = app.create_many(&NewJob::noop().queue("later"), 3).await;
+    let again = || async {
+        let epochs = app.stored_jobs(doc! { "epoch": { "$gt": 1 } }).await;
+        if epochs >= 6 { Ok(()) } else { Err(format!("{epochs} were announced again")) }
+    };
+    poll::until("all that wait to be announced again", PROMPTLY, again).await.unwrap();
+    worker.resume();
+    for job in app.all_ended(&waiting).await {
+        assert_eq!((job.status, job.attempt), (Status::Finished, 1));
+    }
+    worker.kill().await.unwrap();
+    worker.set_env("WORKER_QUEUES", "default,later");
+    worker.start().await.unwrap();
+    for job in app.all_ended(&elsewhere).await {
+        assert_eq!((job.status, job.attempt), (Status::Finished, 1));
+    }
+    app.ended_within(&running, PROMPTLY).await;
+}
+
+/// A job that was created long ago and tried again by hand is not silent for longer than one that is new.
+#[tokio::test]
+async fn silence_counts_from_the_latest_announcement() {
+    let app = App::start(quick().env("SILENT_AFTER_S", 0.5)).await;
+    let job = app.ended(&app.create(&NewJob::noop()).await).await;
+    let a_month_ago = bson::DateTime::from_millis(bson::DateTime::now().timestamp_millis() - 30 * 86_400_000);
+    let id = doc! { "_id": bson::Uuid::parse_str(&job.id).unwrap() };
+    let older = doc! { "$set": { "created_at": a_month_ago } };
+    app.jobs().await.update_one(id.clone(), older).await.unwrap();
+    app.stack().worker(0).kill().await.unwrap();
+    app.send(app.request(Method::POST, &format!("/v1/jobs/{}/retry", job.id))).await.expect(202);
+    announced(&app, &[job.clone()]).await;
+    let looks = || async {
+        let document = app.jobs().await.find_one(id.clone()).await.unwrap().unwrap();
+        let (due, sweep) = (document.get_datetime("due").unwrap(), document.get_object_id("sweep"));
+        let ahead_s = (due.timestamp_millis() - bson::DateTime::now().timestamp_millis()) / 1000;
+        if sweep.is_ok() && ahead_s < 60 { Ok(()) } else { Err(format!("{document}")) }
+    };
+    poll::until("the next look to be soon", SOON, looks).await.unwrap();
+}
+
+/// While jobs are created, the store is wiped: what was announced is announced once more, and not twice.
+#[tokio::test]
+async fn two_replicas_that_notice_a_wiped_store_announce_everything_again_once() {
+    let app = App::start(quick().api(2).env("RECONCILE_S", 1)).await;
+    let creating = async {
+        let mut jobs = Vec::new();
+        for _ in 0..30 {
+            jobs.extend(app.create_many(&NewJob::sleep(0.05), 20).await);
+        }
+        jobs
+    };
+    let wiping = async {
+        for _ in 0..3 {
+            let stored = app.stored_jobs(doc! {}).await;
+            let more = || async { app.stored_jobs(doc! {}).await > stored + 100 };
+            poll::until("more jobs", SOON, more).await.unwrap();
+            app.jetstream().await.delete_stream("JOBS").await.unwrap();
+        }
+    };
+    let (jobs, ()) = tokio::join!(creating, wiping);
+    all_end(&app, &jobs).await;
+    // Each of the three losses may cost an epoch.
+    assert_eq!(app.stored_jobs(doc! { "epoch": { "$gt": 4 } }).await, 0);
+    let state = app.state("JOBS").await;
+    assert_eq!(state.get_i64("generation").unwrap(), 4, "{state}");
+}
+
+#[tokio::test]
+async fn a_replica_that_starts_beside_one_that_publishes_announces_nothing_again() {
+    let app = App::start(quick().api(2)).await;
+    app.stack().worker(0).kill().await.unwrap();
+    let second = app.stack().api(1);
+    second.kill().await.unwrap();
+    let first = app.replica(0);
+    let batch = json!({ "jobs": vec![json!({ "kind": "noop" }); 100] });
+    let creating = async {
+        for _ in 0..60 {
+            first.post("/v1/jobs/batch", &batch).await.expect(200);
+        }
+    };
+    let starting = async {
+        for _ in 0..3 {
+            second.start().await.unwrap();
+            second.kill().await.unwrap();
+        }
+        second.start().await.unwrap();
+    };
+    tokio::join!(creating, starting);
+    let announced = || async { app.stored_jobs(doc! { "duty": "check" }).await == 6000 };
+    poll::until("all to be announced", PROMPTLY, announced).await.unwrap();
+    assert_eq!(app.stream("JOBS").await.cached_info().state.messages, 6000);
+    assert_eq!(app.stored_jobs(doc! { "epoch": { "$gt": 1 } }).await, 0);
+}
+
+/// Looks at the broker often, and at silent jobs not before a test is long over.
+fn quick() -> Builder {
+    Stack::builder().api(1).workers(1).env("RECONCILE_S", 0.3).env("LEASE_S", 3).env("RELAY_AFTER_S", 1)
+}
+
+/// How a stream gets lost while NATS goes on.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Deleted,
+    SetBack,
+}
+
+/// An older copy of a stream's folder.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    async fn of(app: &App, stream: &str) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        let nats = app.stack().nats();
+        // What it has acknowledged is in its files after a stop, not before.
+        nats.restart().await.unwrap();
+        assert!(nats.pause());
+        copy_folder(&store(app).join("jetstream/$G/streams").join(stream), copy.path());
+        assert!(nats.resume());
+        Self(copy)
+    }
+}
+
+impl Loss {
+    async fn of(self, stream: &str, app: &App, copy: &Copy) {
+        match self {
+            Self::Deleted => drop(app.jetstream().await.delete_stream(stream).await.unwrap()),
+            Self::SetBack => {
+                let nats = app.stack().nats();
+                nats.terminate().await.unwrap();
+                let folder = store(app).join("jetstream/$G/streams").join(stream);
+                std::fs::remove_dir_all(&folder).unwrap();
+                copy_folder(copy.0.path(), &folder);
+                nats.start().await.unwrap();
+            }
+        }
+    }
+}
+
+/// Waits until the marks of these jobs are off: the broker has what they asked for.
+async fn announced(app: &App, jobs: &[JobView]) {
+    let ids: Vec<bson::Uuid> = jobs.iter().map(|job| bson::Uuid::parse_str(&job.id).unwrap()).collect();
+    let off = || async {
+        let found = app.stored_jobs(doc! { "_id": { "$in": &ids }, "duty": "check" }).await;
+        if found == ids.len() as u64 { Ok(()) } else { Err(format!("{found} of {}", ids.len())) }
+    };
+    poll::until("the marks to come off", SOON, off).await.unwrap();
 }
 
 /// Without a worker, so that jobs wait in the broker; its state is looked at when an API starts and hardly ever after.
@@ -46,12 +255,9 @@ async fn start() -> App {
 }
 
 /// Jobs whose announcements the broker has, and whose marks are off.
-async fn announced(app: &App, count: usize) -> Vec<JobView> {
-    let before = app.stored_jobs(doc! { "duty": "check" }).await;
+async fn create_announced(app: &App, count: usize) -> Vec<JobView> {
     let jobs = app.create_many(&NewJob::noop(), count).await;
-    let all = before + count as u64;
-    let marks = || async { app.stored_jobs(doc! { "duty": "check" }).await == all };
-    poll::until("the jobs to be announced", SOON, marks).await.unwrap();
+    announced(app, &jobs).await;
     jobs
 }
 

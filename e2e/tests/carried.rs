@@ -83,17 +83,38 @@ async fn an_end_that_the_broker_did_not_hear_of_is_left_to_the_scan() {
 
 #[tokio::test]
 async fn an_ack_over_a_later_connection_does_not_hit_another_jobs_announcement() {
+    an_ack_stays_with_its_store(async |app, create| {
+        app.stack().nats().kill().await.unwrap();
+        std::fs::remove_dir_all(app.stack().folder().join("nats/jetstream")).unwrap();
+        let others = create.await;
+        app.stack().nats().start().await.unwrap();
+        others
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_ack_to_a_stream_that_was_made_anew_does_not_hit_another_jobs_announcement() {
+    an_ack_stays_with_its_store(async |app, create| {
+        app.jetstream().await.delete_stream("JOBS").await.unwrap();
+        create.await
+    })
+    .await;
+}
+
+/// `lose` makes an end of the store, and has other jobs created before the first is announced again: in the new store
+/// their announcements have the numbers that the first one's had in the old one.
+async fn an_ack_stays_with_its_store(
+    lose: impl AsyncFnOnce(&App, futures::future::BoxFuture<'_, Vec<JobView>>) -> Vec<JobView>,
+) {
     // Runs are renewed late, so that they end while their announcements still carry them.
     let stack = Stack::builder().api(1).workers(2).env("LEASE_S", 60).env("RECONCILE_S", 0.3);
     let app = App::start(stack.env("RELAY_AFTER_S", 0.5).env("SILENT_AFTER_S", 600)).await;
     let first = app.running(&app.create(&NewJob::sleep(8.0)).await).await;
     let worker = app.worker_of(&first);
-    app.stack().nats().kill().await.unwrap();
-    std::fs::remove_dir_all(app.stack().folder().join("nats/jetstream")).unwrap();
-    // In the new store these have the numbers that the first one's announcement had in the old one.
     app.stack().worker(1 - worker).pause();
-    let others = app.create_many(&NewJob::sleep(12.0), 3).await;
-    app.stack().nats().start().await.unwrap();
+    let job = NewJob::sleep(12.0);
+    let others = lose(&app, Box::pin(app.create_many(&job, 3))).await;
     let others = app.all_running(&others).await;
     assert!(others.iter().all(|job| app.worker_of(job) == worker));
     poll::until("the first to be announced again", PATIENCE, || async { unacked(&app).await == 4 })

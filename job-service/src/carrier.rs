@@ -8,8 +8,9 @@
 use std::{fmt, time::Duration};
 
 use async_nats::jetstream::{AckKind, Message, message::Acker};
-use shared_events::{Broker, connect::Connection};
 use tracing::debug;
+
+use crate::origin::Origin;
 
 /// How much longer than a lease the broker waits before it delivers an announcement again: the ledger then finds
 /// the lease ended, which began somewhat later than the broker's wait.
@@ -19,13 +20,11 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// so those with more claim into the ledger's care at once.
 pub(crate) const MOST_SLOTS: usize = 1000;
 
-/// An unacked announcement. It can be acked only over the connection that brought it: another may lead to an older or
-/// empty copy of the broker's store, where the same ack would be taken for that of another announcement. What is not
-/// acked comes again.
+/// An unacked announcement. It can be acked only where it came from: in another store of the broker the same ack would be
+/// taken for that of another announcement. What is not acked comes again.
 pub struct Carrier {
     acker: Acker,
-    broker: Broker,
-    connection: Connection,
+    origin: Origin,
 }
 
 impl fmt::Debug for Carrier {
@@ -35,10 +34,10 @@ impl fmt::Debug for Carrier {
 }
 
 impl Carrier {
-    /// Keeps what is needed to ack an announcement that came over `connection`.
+    /// Keeps what is needed to ack an announcement that came from `origin`.
     #[must_use]
-    pub fn new(announcement: Message, broker: Broker, connection: Connection) -> Self {
-        Self { acker: announcement.split().1, broker, connection }
+    pub fn new(announcement: Message, origin: Origin) -> Self {
+        Self { acker: announcement.split().1, origin }
     }
 
     /// The broker may forget the announcement. Where the ack is lost, it comes again and finds the run known.
@@ -52,8 +51,8 @@ impl Carrier {
     }
 
     async fn answer(self, kind: AckKind) {
-        if !self.broker.nats().is_still(self.connection) {
-            debug!("connection is gone; the announcement comes again when its time is over");
+        if !self.origin.is_there() {
+            debug!("the store that it came from is gone; the announcement comes again when its time is over");
             return;
         }
         if let Err(error) = self.acker.ack_with(kind).await {

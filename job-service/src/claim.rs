@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{Envelope, JobCreated, RunId, Timestamp, batch, connect::Connection, streams};
+use shared_events::{Envelope, JobCreated, RunId, Timestamp, batch, streams};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
@@ -14,38 +14,34 @@ use crate::{
     fetch::Fetcher,
     held::Claiming,
     ledger::{Announced, Claimed},
+    origin::Origin,
 };
 
 impl Fetcher {
     /// Claims and runs, in a task of its own; without a slot the announcement is given back.
-    pub(crate) fn attend(
-        &self,
-        message: Message,
-        connection: Connection,
-        slot: Option<OwnedSemaphorePermit>,
-    ) {
+    pub(crate) fn attend(&self, message: Message, origin: Origin, slot: Option<OwnedSemaphorePermit>) {
         let fetcher = self.clone();
         self.tasks.spawn(async move {
-            let Some(slot) = slot else { return fetcher.carrier(message, connection).give_back(None).await };
-            fetcher.claim(message, connection, slot).await;
+            let Some(slot) = slot else { return Carrier::new(message, origin).give_back(None).await };
+            fetcher.claim(message, origin, slot).await;
         });
     }
 
-    async fn claim(&self, message: Message, connection: Connection, slot: OwnedSemaphorePermit) {
+    async fn claim(&self, message: Message, origin: Origin, slot: OwnedSemaphorePermit) {
         let mut sorted = self.messages.sort(std::slice::from_ref(&message), JobCreated::decode);
         if let Err(error) = self.runner.ledger.mongo().set_aside(&sorted.set_aside).await {
             warn!(error = chain(&error), "message can not be set aside now; given back");
-            return self.carrier(message, connection).give_back(Some(retry_after())).await;
+            return Carrier::new(message, origin).give_back(Some(retry_after())).await;
         }
         let comes_again = sorted.given_back.first().map(|(_, pause)| *pause);
         if batch::is_batch(&message.payload) {
-            let carrier = self.carrier(message, connection);
+            let carrier = Carrier::new(message, origin);
             return self.claim_batch(sorted.events, comes_again, carrier, slot).await;
         }
         match (sorted.events.pop(), comes_again) {
-            (Some(announced), _) => self.claim_one(announced, message, connection, slot).await,
-            (None, Some(pause)) => self.carrier(message, connection).give_back(Some(pause)).await,
-            (None, None) => self.carrier(message, connection).ack().await,
+            (Some(announced), _) => self.claim_one(announced, message, origin, slot).await,
+            (None, Some(pause)) => Carrier::new(message, origin).give_back(Some(pause)).await,
+            (None, None) => Carrier::new(message, origin).ack().await,
         }
     }
 
@@ -53,16 +49,16 @@ impl Fetcher {
         &self,
         announced: Envelope<JobCreated>,
         message: Message,
-        connection: Connection,
+        origin: Origin,
         slot: OwnedSemaphorePermit,
     ) {
         if self.is_stale(&announced) {
-            return self.carrier(message, connection).ack().await;
+            return Carrier::new(message, origin).ack().await;
         }
         let run_id = announced.data.run_id();
         gap("job.fetch.fetched");
         self.note_redelivery(&message, run_id);
-        let carrier = self.carrier(message, connection);
+        let carrier = Carrier::new(message, origin);
         let Some(claiming) = self.runner.held.claiming(run_id) else {
             // It came a second time while the first is being decided: in a moment the ledger knows.
             return carrier.give_back(Some(retry_after())).await;

@@ -1,7 +1,8 @@
 //! From the stream to the slots: a slot is taken first, then a message is fetched for it, so nothing
 //! is fetched that can not run at once.
 //!
-//! Under load: pulls that do not wait, in order of priority. Else a waiting pull of a few messages
+//! Under load: pulls that do not wait. Queues share the slots evenly, so that one that never runs dry leaves the others
+//! theirs; within a queue, priorities come in their order. Else a waiting pull of a few messages
 //! for each consumer; a message that finds no slot is given back unclaimed, and the load is on.
 
 use std::{sync::Arc, time::Duration};
@@ -11,7 +12,7 @@ use async_nats::jetstream::{
     consumer::{PullConsumer, pull::Config},
 };
 use service_kit::{messages::MessageReader, telemetry::chain};
-use shared_events::{Broker, Priority, Queue, connect::Connection, streams};
+use shared_events::{Broker, Priority, Queue, streams};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -22,6 +23,7 @@ use tracing::debug;
 use crate::{
     attempt::Runner,
     carrier::{self, Carrier},
+    origin::{Origin, Origins},
     pull::{self, Waiting},
 };
 
@@ -40,10 +42,19 @@ pub struct Fetcher {
     pub runner: Runner,
     /// One permit for each attempt that may run.
     pub slots: Arc<Semaphore>,
+    /// Where announcements came from.
+    pub origins: Origins,
     /// What is being attended to.
     pub tasks: TaskTracker,
     /// How messages are read.
     pub messages: Arc<MessageReader>,
+}
+
+/// The consumer of one queue and priority, and the origin of what comes from it.
+#[derive(Debug, Clone)]
+struct Source {
+    consumer: PullConsumer,
+    origin: Origin,
 }
 
 impl Fetcher {
@@ -67,19 +78,19 @@ impl Fetcher {
 
     /// Returns when stopped, or when the consumers are to be made anew.
     async fn fetch(&self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let (mut connects, connection) = (self.broker.nats().connects(), self.broker.nats().connection());
+        let mut connects = self.broker.nats().connects();
         connects.mark_unchanged();
-        let consumers = self.consumers().await?;
+        let queues = self.sources().await?;
         let (waits, load) = (stop.child_token(), Arc::new(Load::default()));
         let mut waiting = JoinSet::new();
-        for consumer in &consumers {
-            let (fetcher, consumer) = (self.clone(), consumer.clone());
+        for source in queues.iter().flatten() {
+            let (fetcher, source) = (self.clone(), source.clone());
             let (load, waits) = (Arc::clone(&load), waits.clone());
-            waiting.spawn(async move { fetcher.wait_on(consumer, connection, &load, &waits).await });
+            waiting.spawn(async move { fetcher.wait_on(source, &load, &waits).await });
         }
         let done = loop {
             load.is_on.send_replace(true);
-            if let Err(error) = self.work_off(&consumers, connection, stop).await {
+            if let Err(error) = self.work_off(&queues, stop).await {
                 break Err(error);
             }
             load.is_on.send_replace(false);
@@ -96,14 +107,13 @@ impl Fetcher {
         done
     }
 
-    /// Takes what is there, in order of priority, until nothing is.
-    async fn work_off(
-        &self,
-        consumers: &[PullConsumer],
-        connection: Connection,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        while !stop.is_cancelled() {
+    /// Takes what is there, until nothing is.
+    async fn work_off(&self, queues: &[Vec<Source>], stop: &CancellationToken) -> anyhow::Result<()> {
+        // Whoever comes first gets an odd slot, so that changes from round to round.
+        for first in (0..queues.len()).cycle() {
+            if stop.is_cancelled() {
+                break;
+            }
             if self.database_is_away(stop).await {
                 continue;
             }
@@ -112,27 +122,43 @@ impl Fetcher {
                 slots = self.free_slots(BATCH) => slots,
             };
             let before = slots.len();
-            for consumer in consumers {
-                if slots.is_empty() {
-                    break;
-                }
-                for message in pull::now(consumer, slots.len()).await? {
-                    let slot = slots.pop().filter(|_| !stop.is_cancelled());
-                    self.attend(message, connection, slot);
-                }
+            let in_turn = queues[first..].iter().chain(&queues[..first]);
+            for (queue, left) in in_turn.zip((1..=queues.len()).rev()) {
+                let share = slots.len().div_ceil(left);
+                let rest = slots.split_off(share);
+                slots = self.work_off_queue(queue, slots, stop).await?;
+                slots.extend(rest);
             }
             if slots.len() == before {
-                return Ok(());
+                break;
             }
         }
         Ok(())
     }
 
+    /// Takes what is there of one queue, in order of priority; the slots that are left.
+    async fn work_off_queue(
+        &self,
+        queue: &[Source],
+        mut slots: Vec<OwnedSemaphorePermit>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Vec<OwnedSemaphorePermit>> {
+        for source in queue {
+            if slots.is_empty() {
+                break;
+            }
+            for message in pull::now(&source.consumer, slots.len()).await? {
+                let slot = slots.pop().filter(|_| !stop.is_cancelled());
+                self.attend(message, source.origin.clone(), slot);
+            }
+        }
+        Ok(slots)
+    }
+
     /// Takes what comes, while there is no load.
     async fn wait_on(
         &self,
-        consumer: PullConsumer,
-        connection: Connection,
+        Source { consumer, origin }: Source,
         load: &Load,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
@@ -152,34 +178,24 @@ impl Fetcher {
                 _ = is_on.changed() => continue,
             };
             match next {
-                Ok(Some(message)) => self.take(message, connection, load, stop),
+                Ok(Some(message)) => self.take(message, &origin, load, stop),
                 Ok(None) => {}
                 Err(error) => break Err(error),
             }
         };
         for message in waiting.end().await {
-            self.carrier(self.of_stream(message), connection).give_back(None).await;
+            Carrier::new(self.of_stream(message), origin.clone()).give_back(None).await;
         }
         ended
     }
 
     /// Attends to a message that came by itself, if there is a slot.
-    fn take(
-        &self,
-        message: async_nats::Message,
-        connection: Connection,
-        load: &Load,
-        stop: &CancellationToken,
-    ) {
+    fn take(&self, message: async_nats::Message, origin: &Origin, load: &Load, stop: &CancellationToken) {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !stop.is_cancelled());
         if slot.is_none() {
             load.no_slot.notify_one();
         }
-        self.attend(self.of_stream(message), connection, slot);
-    }
-
-    pub(crate) fn carrier(&self, message: Message, connection: Connection) -> Carrier {
-        Carrier::new(message, self.broker.clone(), connection)
+        self.attend(self.of_stream(message), origin.clone(), slot);
     }
 
     fn of_stream(&self, message: async_nats::Message) -> Message {
@@ -211,15 +227,20 @@ impl Fetcher {
         slots
     }
 
-    /// The queues' consumers, the most urgent first.
-    async fn consumers(&self) -> anyhow::Result<Vec<PullConsumer>> {
-        let mut consumers = Vec::new();
-        for priority in Priority::ALL {
-            for queue in &self.runner.settings.queues {
-                consumers.push(self.consumer(queue, priority).await?);
+    /// Of each queue its consumers, the most urgent first.
+    async fn sources(&self) -> anyhow::Result<Vec<Vec<Source>>> {
+        let connection = self.broker.nats().connection();
+        let mut queues = Vec::new();
+        for queue in &self.runner.settings.queues {
+            let mut sources = Vec::new();
+            for priority in Priority::ALL {
+                let consumer = self.consumer(queue, priority).await?;
+                let origin = self.origins.of(&consumer, &self.broker, connection);
+                sources.push(Source { consumer, origin });
             }
+            queues.push(sources);
         }
-        Ok(consumers)
+        Ok(queues)
     }
 
     async fn consumer(&self, queue: &Queue, priority: Priority) -> anyhow::Result<PullConsumer> {

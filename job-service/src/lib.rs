@@ -19,6 +19,7 @@ pub mod isolation;
 pub mod kinds;
 pub mod lease;
 pub mod ledger;
+pub mod origin;
 mod pull;
 pub mod relay;
 pub mod resume;
@@ -46,6 +47,7 @@ use crate::{
     held::{Held, Stop},
     kinds::Registry,
     ledger::Ledger,
+    origin::Origins,
     relay::Relay,
     settings::Settings,
 };
@@ -98,7 +100,8 @@ impl App {
         let slots = Arc::new(Semaphore::new(concurrency));
         let messages = Arc::new(MessageReader::new(streams::JOBS, clock.clone(), unreadable_wait));
         let cancels = Arc::new(MessageReader::new(streams::JOB_CONTROL, clock, unreadable_wait));
-        let fetcher = Fetcher { broker, runner, slots, tasks: TaskTracker::new(), messages };
+        let (origins, tasks) = (Origins::default(), TaskTracker::new());
+        let fetcher = Fetcher { broker, runner, slots, origins, tasks, messages };
         Ok(Self { fetcher, cancels, unreadable_wait, concurrency, health, address })
     }
 

@@ -1,6 +1,9 @@
 //! Reading a stream in batches, for ever: a consumer that is gone, silent or broken is made anew.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use async_nats::jetstream::{
     AckKind, Message,
@@ -81,7 +84,7 @@ async fn read_once<R: Reader>(
         .heartbeat(Duration::from_secs(5))
         .messages()
         .await?;
-    let mut messages = messages.fuse();
+    let mut messages = messages.fuse().peekable();
     let mut grown = Instant::now();
     loop {
         let first = tokio::select! {
@@ -94,7 +97,9 @@ async fn read_once<R: Reader>(
         let (batch, broken) = grow::<R>(first?, &mut messages, grown).await;
         let taken = reader.take(&batch).await;
         grown = taken.grow_until;
-        if broker.nats().is_still(connection) {
+        // In another store the same acks would be taken for those of other messages.
+        let is_gone = matches!(Pin::new(&mut messages).peek().now_or_never(), Some(None | Some(Err(_))));
+        if !is_gone && broker.nats().is_still(connection) {
             answer(&batch, &taken.given_back).await;
         }
         // What came before an error is taken; the error then ends this consumer's stream.

@@ -333,6 +333,13 @@ impl JobCreated {
         format!("{}:{}", self.run_id(), self.epoch)
     }
 
+    /// Whether a message with these headers announces this run.
+    #[must_use]
+    pub fn is_about(headers: &async_nats::HeaderMap, run: RunId) -> bool {
+        let id = headers.get(async_nats::header::NATS_MESSAGE_ID).map(async_nats::HeaderValue::as_str);
+        id.and_then(|id| id.rsplit_once(':')).is_some_and(|(announced, _)| announced == run.to_string())
+    }
+
     /// The event as bytes to publish.
     ///
     /// # Errors

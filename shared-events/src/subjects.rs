@@ -11,6 +11,12 @@ pub fn created(queue: &Queue, priority: Priority) -> String {
     format!("job:created.{queue}.{priority}")
 }
 
+/// Whose runs are announced there; none where the subject is not one of [`created`].
+#[must_use]
+pub fn queue_of_created(subject: &str) -> Option<Queue> {
+    subject.strip_prefix("job:created.")?.split('.').next()?.parse().ok()
+}
+
 /// Where an event of this type (`job:started`, `job:finished`, …) about a job of this queue goes.
 #[must_use]
 pub fn event(event_type: &str, queue: &Queue) -> String {
@@ -51,6 +57,7 @@ mod tests {
             let queue: Queue = name.parse().unwrap();
             for priority in Priority::ALL {
                 let subject = created(&queue, priority);
+                prop_assert_eq!(queue_of_created(&subject), Some(queue.clone()));
                 let tokens: Vec<&str> = subject.split('.').collect();
                 prop_assert_eq!(tokens, vec!["job:created", name.as_str(), priority.as_str()]);
             }

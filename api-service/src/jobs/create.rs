@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tracing::{debug, error};
 
 use super::{
-    Draft, Job, Jobs,
+    Draft, Duty, Job, Jobs,
     store::{Claim, Inserted},
 };
 use crate::{problem::Problem, relay::Relay};
@@ -94,11 +94,12 @@ impl Creator {
         key: Option<String>,
         trace: TraceContext,
     ) -> Result<Created, Problem> {
-        if self.relay.is_full() {
+        if self.relay.is_full(&draft.queue) {
             return Err(Problem::outbox_full());
         }
-        let clock = self.jobs.mongo().clock();
-        let job = Arc::new(draft.into_job(key, clock.now(), clock.after(self.announce_after), trace));
+        let (clock, mark) = (self.jobs.mongo().clock(), self.relay.mark_for(&draft.queue));
+        let patience = if mark == Duty::Announce { self.announce_after } else { Duration::ZERO };
+        let job = Arc::new(draft.into_job(mark, key, clock.now(), clock.after(patience), trace));
         // Each round either stores the job, finds a live hold, or has ended one that is over; two
         // requests for one object can make each other try again, but not for long.
         for _ in 0..10 {

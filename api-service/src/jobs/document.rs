@@ -82,7 +82,11 @@ pub struct Job {
     pub epoch: u32,
     /// The latest announcement that the broker has stored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub announced: Option<Announcement>,
+    pub announced: Option<Announced>,
+    /// The generation of `JOBS` that lacks its announcement, where it has to be announced again for that: only a
+    /// replica that knows of this generation may do so, or it would take the new store for the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_generation: Option<i64>,
     /// What has to be done with this document at `due`, whichever replica does it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duty: Option<Duty>,
@@ -110,21 +114,42 @@ pub struct Cancel {
 pub enum Duty {
     /// The outbox mark: the run still has to be announced.
     Announce,
+    /// The outbox mark of a run whose queue has used up its share of `JOBS`: to be announced when there is room.
+    AwaitRoom,
     /// The outbox mark: the wish to cancel still has to be passed on.
     Cancel,
     /// It was announced and has not ended: to be looked at, should it stay silent.
     Check,
 }
 
-/// Where the broker has stored an announcement.
+/// Where the broker has stored an announcement, or a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announcement {
-    /// Which store of the broker: grows whenever it was lost or set back.
-    pub store: i64,
+pub struct Announced {
+    /// The streams' generations then.
+    pub generations: Generations,
     /// Its sequence in `JOBS`; 0 where it went to `JOB_CONTROL`.
     pub sequence: i64,
     /// When the broker said so.
     pub at: DateTime,
+}
+
+/// How often the store of each stream was lost or set back, plus one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generations {
+    /// Of `JOBS`, which holds the announcements.
+    pub jobs: i64,
+    /// Of `JOB_EVENTS`, by which the end will come.
+    pub events: i64,
+    /// Of `JOB_CONTROL`, which holds the cancels.
+    pub control: i64,
+}
+
+impl Generations {
+    /// Whether all of them are known: not before a replica's first look at the streams.
+    #[must_use]
+    pub const fn are_known(&self) -> bool {
+        self.jobs > 0 && self.events > 0 && self.control > 0
+    }
 }
 
 /// A position's attempt and rank as one number, so that one comparison in a filter says whether
@@ -190,6 +215,7 @@ impl Job {
             cancel: None,
             epoch: 1,
             announced: None,
+            for_generation: None,
             duty: Some(Duty::Announce),
             due: Some(announce_by),
             ..self.clone()

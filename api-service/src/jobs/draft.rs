@@ -73,9 +73,10 @@ impl Draft {
         Sha256::digest(format!("{self:?}")).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The document of a new job, with its outbox mark inside.
+    /// The document of a new job, with its outbox `mark` inside.
     pub(super) fn into_job(
         self,
+        mark: Duty,
         key: Option<String>,
         now: DateTime,
         announce_by: DateTime,
@@ -111,7 +112,8 @@ impl Draft {
             cancel: None,
             epoch: 1,
             announced: None,
-            duty: Some(Duty::Announce),
+            for_generation: None,
+            duty: Some(mark),
             due: Some(announce_by),
         }
     }

@@ -90,7 +90,7 @@ impl Lifecycle {
         if !job.status.is_terminal() {
             return Err(Problem::not_ended(job.status));
         }
-        if self.relay.is_full() {
+        if self.relay.is_full(&job.queue) {
             return Err(Problem::outbox_full());
         }
         let announce_by = self.jobs.after(self.announce_after);
@@ -143,9 +143,6 @@ impl Lifecycle {
     /// # Errors
     /// 503.
     pub(super) async fn retry_many(&self, mut request: PageRequest) -> Result<Acted, Problem> {
-        if self.relay.is_full() {
-            return Err(Problem::outbox_full());
-        }
         request.size = MOST_AT_ONCE;
         let named = &request.filter.status;
         let statuses: Vec<Status> = if named.is_empty() {
@@ -154,7 +151,12 @@ impl Lifecycle {
             named.iter().copied().filter(|status| status.is_terminal()).collect()
         };
         let statuses: Vec<&str> = statuses.into_iter().map(Status::as_str).collect();
-        let page = self.jobs.page(&request, doc! { "$or": [{ "status": { "$in": statuses } }] }).await?;
+        let mut page = self.jobs.page(&request, doc! { "$or": [{ "status": { "$in": statuses } }] }).await?;
+        let found = page.jobs.len();
+        page.jobs.retain(|job| !self.relay.is_full(&job.queue));
+        if found > 0 && page.jobs.is_empty() {
+            return Err(Problem::outbox_full());
+        }
         let count = self.jobs.start_next_run(&page.jobs, self.jobs.mongo().clock().now()).await?;
         self.relay.wake();
         Ok(Acted { count, next: page.next })

@@ -13,9 +13,9 @@ mod store;
 mod view;
 
 pub use create::Creator;
-pub use document::{Announcement, Duty, Job};
+pub use document::{Announced, Duty, Generations, Job};
 pub use draft::Draft;
 pub use legacy::configure as configure_legacy;
 pub use lifecycle::Lifecycle;
 pub use routes::configure;
-pub use store::{Jobs, Note, StoreState, Taken};
+pub use store::{Jobs, Note, OpenJob, Taken};

@@ -35,8 +35,14 @@ pub(crate) enum JobKey {
 /// Where the broker has stored a job's latest announcement.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Announced {
-    pub(crate) store: i64,
+    pub(crate) generations: Generations,
     pub(crate) sequence: i64,
+}
+
+/// Of which generations of the streams that is true.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Generations {
+    pub(crate) jobs: i64,
 }
 
 impl JobDoc {

@@ -14,8 +14,8 @@ const LEDGER_FORGETS_MS: i64 = 29 * 86_400_000;
 /// What the broker has, as far as it matters here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BrokerView {
-    /// The number of its store, as the api-service counts them.
-    pub(crate) store: i64,
+    /// The generation of `JOBS`, as the api-service counts them.
+    pub(crate) generation: i64,
     /// Of each consumer of `JOBS`, by name.
     pub(crate) lines: HashMap<String, LineView>,
     /// Events that the api-service has not acked yet.
@@ -41,8 +41,9 @@ pub(crate) enum Found {
     Deleted,
     /// It goes on, moved by this.
     MovedBy(&'static str),
-    /// It goes on if the broker has its announcement at this sequence; what is wrong otherwise.
-    IfAnnouncedAt(u64, String),
+    /// It goes on by its announcement if the broker has that at this sequence. Else this is wrong, or, where nothing is
+    /// said, the reconciler announces it again.
+    IfAnnouncedAt(u64, Option<String>),
     /// It does not go on, or the databases contradict each other.
     Broken(String),
 }
@@ -109,7 +110,7 @@ fn open(job: &JobDoc, run: Option<&RunDoc>, broker: &BrokerView) -> Found {
     let (Some(duty), Some(_)) = (job.duty.as_deref(), job.due) else {
         return Found::Broken(format!("run {} is {} and has no duty with a due time", job.run, job.status));
     };
-    let marked = duty == "announce" || duty == "cancel";
+    let marked = ["announce", "await_room", "cancel"].contains(&duty);
     match run {
         Some(run) if !run.status.is_terminal() && !run.is_carried() => open_in_ledger(run),
         Some(run) if run.duty.as_deref() == Some("announce") && run.due.is_some() => {
@@ -141,8 +142,9 @@ fn open_in_ledger(run: &RunDoc) -> Found {
 /// A job that was announced, and that the ledger does not know, or leaves to its announcement, which then must not be
 /// acked, or has nothing more to say about.
 fn announced(job: &JobDoc, is_carried: bool, broker: &BrokerView) -> Found {
-    let Some(announced) = job.announced.filter(|announced| announced.store == broker.store) else {
-        return Found::MovedBy("reconciler: announced to an earlier store");
+    let Some(announced) = job.announced.filter(|announced| announced.generations.jobs == broker.generation)
+    else {
+        return Found::MovedBy("reconciler: announced to an earlier generation of JOBS");
     };
     let name = format!("workers-{}-{}", job.queue, job.priority);
     let line = broker.lines.get(&name).copied();
@@ -158,14 +160,15 @@ fn announced(job: &JobDoc, is_carried: bool, broker: &BrokerView) -> Found {
             job.run
         )),
         Some(line) if announced.sequence <= line.ack_floor => Found::MovedBy("reconciler: acked, silent"),
-        // The floor rises over it when what is below is acked.
         Some(line) if line.waiting + line.unacked > 0 => Found::MovedBy("waiting in JOBS"),
         _ => Found::IfAnnouncedAt(
             sequence,
-            format!(
-                "run {} was announced at {sequence}, is not there, and nothing raises the ack floor over it",
-                job.run
-            ),
+            is_carried.then(|| {
+                format!(
+                    "run {} is running, has no duty with a due time in the ledger, and its announcement is gone",
+                    job.run
+                )
+            }),
         ),
     }
 }
@@ -189,6 +192,10 @@ mod tests {
         Group { id, job: Some(job), earlier: Vec::new(), runs: Vec::new(), buried: false }
     }
 
+    fn announced(sequence: i64) -> bson::Document {
+        doc! { "generations": { "jobs": 1_i64 }, "sequence": sequence }
+    }
+
     fn with_run(mut group: Group, more: bson::Document) -> Group {
         let mut run = doc! {
             "_id": group.id.run(1).to_string(), "status": "running", "attempt": 1, "charged": 1,
@@ -202,7 +209,7 @@ mod tests {
     fn look(group: &Group) -> Found {
         let line = LineView { ack_floor: 10, ..LineView::default() };
         let lines = [("workers-default-normal".to_owned(), line)].into();
-        judge(group, &BrokerView { store: 1, lines, ..BrokerView::default() }, DateTime::now())
+        judge(group, &BrokerView { generation: 1, lines, ..BrokerView::default() }, DateTime::now())
     }
 
     fn is_broken(group: &Group) -> bool {
@@ -212,7 +219,7 @@ mod tests {
     #[test]
     fn a_mark_or_a_lease_or_a_due_time_moves_a_job_on() {
         assert_eq!(look(&job(doc! {})), Found::MovedBy("outbox mark"));
-        let check = || job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 5_i64 } });
+        let check = || job(doc! { "duty": "check", "announced": announced(5) });
         assert_eq!(look(&with_run(check(), doc! {})), Found::MovedBy("lease"));
         assert_eq!(look(&check()), Found::MovedBy("reconciler: acked, silent"));
     }
@@ -229,18 +236,18 @@ mod tests {
     fn a_run_without_a_due_time_needs_its_announcement() {
         let carried = |job: Group| with_run(job, doc! { "duty": null, "due": null });
         assert_eq!(look(&carried(job(doc! {}))), Found::MovedBy("outbox mark"));
-        let waits = job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 11_i64 } });
-        assert!(matches!(look(&carried(waits)), Found::IfAnnouncedAt(11, _)));
-        let acked = || job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 10_i64 } });
+        let waits = job(doc! { "duty": "check", "announced": announced(11) });
+        assert!(matches!(look(&carried(waits)), Found::IfAnnouncedAt(11, Some(_))));
+        let acked = || job(doc! { "duty": "check", "announced": announced(10) });
         assert!(is_broken(&carried(acked())) && !is_broken(&with_run(acked(), doc! {})));
         let ended = with_run(job(doc! {}), doc! { "status": "queued", "duty": null, "due": null });
         assert!(is_broken(&ended));
     }
 
     #[test]
-    fn a_job_above_the_ack_floor_needs_its_message() {
-        let waits = job(doc! { "duty": "check", "announced": { "store": 1_i64, "sequence": 11_i64 } });
-        assert!(matches!(look(&waits), Found::IfAnnouncedAt(11, _)));
+    fn a_job_above_the_ack_floor_waits_or_is_announced_again() {
+        let waits = job(doc! { "duty": "check", "announced": announced(11) });
+        assert_eq!(look(&waits), Found::IfAnnouncedAt(11, None));
     }
 
     #[test]

@@ -119,7 +119,7 @@ async fn settle(system: &System, group: &Group, broker: &BrokerView) -> Result<F
             if system.has_announcement(group.id, sequence).await? {
                 Found::MovedBy("waiting in JOBS")
             } else {
-                Found::Broken(otherwise)
+                otherwise.map_or(Found::MovedBy("reconciler: announcement gone, silent"), Found::Broken)
             }
         }
         found => found,

@@ -38,7 +38,7 @@ impl System {
     /// What the broker has.
     pub(crate) async fn broker(&self) -> Result<BrokerView> {
         let state = self.api.collection::<Document>("state").find_one(doc! { "_id": streams::JOBS }).await?;
-        let store = state.and_then(|state| state.get_i64("store").ok()).unwrap_or(0);
+        let generation = state.and_then(|state| state.get_i64("generation").ok()).unwrap_or(0);
         let consumers = self.consumers(streams::JOBS).await?;
         let lines = consumers.into_iter().map(|info| {
             let ack_floor = i64::try_from(info.ack_floor.stream_sequence).unwrap_or(i64::MAX);
@@ -47,7 +47,7 @@ impl System {
             (info.name, line)
         });
         Ok(BrokerView {
-            store,
+            generation,
             lines: lines.collect(),
             events: self.open(streams::JOB_EVENTS, streams::API_CONSUMER).await?,
             cancels: self.open(streams::JOB_CONTROL, streams::CONTROL_CONSUMER).await?,

@@ -4,9 +4,10 @@ mod apply;
 mod lifecycle;
 mod list;
 mod outbox;
+mod streams;
 
 pub(super) use lifecycle::OPEN;
-pub use outbox::{Note, StoreState, Taken};
+pub use outbox::{Note, OpenJob, Taken};
 
 use std::{sync::Arc, time::Duration};
 
@@ -99,7 +100,8 @@ impl Jobs {
         &self.mongo
     }
 
-    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due.
+    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due,
+    /// and one for what waits for room in the broker.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -118,10 +120,17 @@ impl Jobs {
             IndexModel::builder().keys(doc! { claim.field(): 1 }).options(options).build()
         };
         let due = IndexOptions::builder().partial_filter_expression(there("due")).build();
+        let without_room =
+            IndexOptions::builder().partial_filter_expression(doc! { "duty": "await_room" }).build();
         let indexes = [
             unique(OBJECT_WINDOW, Claim::Window),
             unique(IDEMPOTENCY_KEY, Claim::Key),
             IndexModel::builder().keys(doc! { "duty": 1, "due": 1 }).options(due).build(),
+            // Has no entry as long as every queue has room.
+            IndexModel::builder()
+                .keys(doc! { "duty": 1, "queue": 1, "due": 1 })
+                .options(without_room)
+                .build(),
         ];
         let kept = Duration::from_secs(TOMBSTONE_DAYS * 86_400);
         let clean_up = IndexOptions::builder().expire_after(kept).build();

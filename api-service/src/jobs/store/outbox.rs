@@ -1,32 +1,34 @@
-//! The outbox marks, and what is known of the broker's store.
+//! The outbox marks, and when to look at announced jobs that stay silent.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use bson::{DateTime, Document, Uuid, doc, oid::ObjectId, rawdoc};
+use bson::{Bson, DateTime, Document, Uuid, doc, oid::ObjectId, rawdoc};
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use service_kit::{
     Mongo, StoreError, Weigh,
-    mongo::{Durability, Fitting, Query, Statement},
+    clock::millis,
+    mongo::{Durability, Fitting, Query, Statement, raw},
 };
-use shared_events::JobId;
+use shared_events::{JobId, Queue, RunId};
 
 use super::{
-    super::{
-        Announcement, Duty, Job,
-        document::{LARGE, stored_id},
-    },
-    JOBS, Jobs, STATE,
+    super::{Announced, Duty, Generations, Job, document::stored_id},
+    JOBS, Jobs,
 };
+
+/// The longest pause between two looks at a job that waits: well below the time that a stream keeps a message, so that
+/// one that has expired is missed soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
 
 /// The most bytes of the jobs that are taken to be announced at a time.
 const TAKEN_BYTES: usize = 4 << 20;
 
-/// Jobs that one sweep has taken.
+/// What one sweep has taken.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct Taken<T> {
     /// Those that this call has changed and no other.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<T>,
     /// Whether there may be more.
     pub more: bool,
 }
@@ -43,29 +45,44 @@ pub struct Note {
     /// The mark: [`Duty::Announce`] or [`Duty::Cancel`].
     pub mark: Duty,
     /// Where it is stored.
-    pub announcement: Announcement,
+    pub announced: Announced,
     /// When to look at the job, should it stay silent.
     pub check_at: DateTime,
 }
 
 impl Weigh for Note {
     fn weight(&self) -> usize {
-        250
+        300
     }
 }
 
-/// What is known of a stream; kept so that a store that was lost or set back is noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreState {
-    /// The stream.
+/// An announced job that has not ended, as far as the reconciler looks at it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct OpenJob {
+    /// The job.
     #[serde(rename = "_id")]
-    pub stream: String,
-    /// When the stream was created, in milliseconds since the Unix epoch.
-    pub created_ms: i64,
-    /// Grows whenever the store was lost or set back.
-    pub store: i64,
-    /// The highest sequence seen; of `JOB_EVENTS`, up to which all are applied.
-    pub sequence: i64,
+    pub id: Uuid,
+    /// Which of its runs is the latest.
+    pub run: u32,
+    /// Where the latest announcement is.
+    pub announced: Option<Announced>,
+    /// Whether a cancel was asked for.
+    #[serde(default)]
+    cancel: Option<Document>,
+}
+
+impl OpenJob {
+    /// Its latest run.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        JobId::from(uuid::Uuid::from_bytes(self.id.bytes())).run(self.run)
+    }
+
+    /// Whether a cancel was asked for.
+    #[must_use]
+    pub const fn is_cancel_requested(&self) -> bool {
+        self.cancel.is_some()
+    }
 }
 
 impl Jobs {
@@ -77,7 +94,7 @@ impl Jobs {
         self.notes.submit(note).await
     }
 
-    /// How many outbox marks there are, counted up to `most`.
+    /// How many outbox marks there are besides those that wait for room, counted up to `most`.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -87,162 +104,232 @@ impl Jobs {
         self.mongo.run(async move { jobs.count_documents(marked).limit(most).await }).await
     }
 
+    /// How many jobs of each queue wait for room in the broker.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn count_without_room(&self) -> Result<HashMap<Queue, u64>, StoreError> {
+        #[derive(Deserialize)]
+        struct OfQueue {
+            #[serde(rename = "_id")]
+            queue: Queue,
+            count: i64,
+        }
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let by_queue = [
+            doc! { "$match": { "duty": "await_room" } },
+            doc! { "$group": { "_id": "$queue", "count": { "$sum": 1_i64 } } },
+        ];
+        let groups = async move {
+            jobs.aggregate(by_queue).with_type::<OfQueue>().await?.try_collect::<Vec<_>>().await
+        };
+        let count = |group: OfQueue| (group.queue, u64::try_from(group.count).unwrap_or(0));
+        Ok(self.mongo.run(groups).await?.into_iter().map(count).collect())
+    }
+
     /// Up to `most` jobs that were not announced in time, of a few MiB at most. Replicas share them: whoever moves a
     /// job's `due` forward, to `again_at`, has it.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn take_unannounced(&self, most: usize, again_at: DateTime) -> Result<Taken, StoreError> {
+    pub async fn take_unannounced(&self, most: usize, again_at: DateTime) -> Result<Taken<Job>, StoreError> {
         let marked = doc! { "duty": { "$in": ["announce", "cancel"] } };
-        // Neither announcement needs the result of an earlier end.
-        let without: &[&str] = &["result", "attempts"];
-        self.take(marked, most, without, doc! { "$set": { "due": again_at } }).await
+        self.take_to_announce(marked, most, doc! { "due": again_at }).await
     }
 
-    /// Up to `most` announced jobs that have been silent for long, without their large fields. The next look at each
-    /// is after `silent_after`, or as late again as the job is old.
+    /// Up to `most` jobs of a queue that waited for room, the oldest first, of a few MiB at most: they are to be
+    /// announced now.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn take_silent(&self, most: usize, silent_after: Duration) -> Result<Taken, StoreError> {
-        let now = self.mongo.clock().now();
-        let age = doc! { "$subtract": [now, "$created_at"] };
-        let pause = doc! { "$max": [age, service_kit::clock::millis(silent_after)] };
-        let later = doc! { "$set": { "due": { "$add": [now, pause] } } };
-        self.take(doc! { "duty": "check" }, most, LARGE, later).await
-    }
-
-    /// Marks jobs to be announced again, under the next epoch; those that have ended since are left.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn mark_again(&self, jobs: &[Job]) -> Result<u64, StoreError> {
-        let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
-        let collection = self.mongo.collection::<Job>(JOBS);
-        let announced = doc! { "_id": { "$in": ids }, "duty": "check" };
-        let mark =
-            doc! { "$set": { "duty": "announce", "due": self.mongo.clock().now() }, "$inc": { "epoch": 1 } };
-        self.mongo
-            .run(async move { collection.update_many(announced, mark).await })
-            .await
-            .map(|done| done.modified_count)
-    }
-
-    /// Up to `most` jobs whose latest announcement went to another store of the broker, without their large fields.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn announced_elsewhere(&self, store: i64, most: usize) -> Result<Vec<Job>, StoreError> {
-        let due = doc! { "$gte": DateTime::MIN };
-        let elsewhere = doc! { "duty": "check", "due": due, "announced.store": { "$ne": store } };
-        self.find(elsewhere, LARGE, most).await
-    }
-
-    /// Whether a job waits whose announcement this store of the broker has stored above `last`.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn is_announced_above(&self, store: i64, last: i64) -> Result<bool, StoreError> {
-        let above = doc! { "duty": "check", "due": { "$gte": DateTime::MIN }, "announced.store": store, "announced.sequence": { "$gt": last } };
-        Ok(!self.find(above, LARGE, 1).await?.is_empty())
-    }
-
-    /// What is known of a stream.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn store_state(&self, stream: &str) -> Result<Option<StoreState>, StoreError> {
-        let states = self.mongo.collection::<StoreState>(STATE);
-        let filter = doc! { "_id": stream };
-        self.mongo.run(async move { states.find_one(filter).await }).await
-    }
-
-    /// Puts `next` in the place of `known`; false where another replica was faster.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn set_store_state(
+    pub async fn take_without_room(
         &self,
-        known: Option<&StoreState>,
-        next: StoreState,
-    ) -> Result<bool, StoreError> {
-        let states = self.mongo.collection::<StoreState>(STATE);
-        let Some(known) = known else {
-            let inserted = self.mongo.run(async move { states.insert_one(next).await }).await;
-            return match inserted {
-                Ok(_) => Ok(true),
-                Err(error) if service_kit::mongo::is_duplicate_key(&error) => Ok(false),
-                Err(error) => Err(error),
-            };
-        };
-        let as_known = doc! { "_id": &known.stream, "store": known.store, "created_ms": known.created_ms };
-        let set = doc! { "created_ms": next.created_ms, "store": next.store, "sequence": next.sequence };
-        // Within one store the sequence only grows, whoever writes first.
-        let update = if next.store == known.store {
-            doc! { "$max": { "sequence": next.sequence } }
-        } else {
-            doc! { "$set": set }
-        };
-        self.mongo
-            .run(async move { states.update_one(as_known, update).await })
-            .await
-            .map(|done| done.matched_count == 1)
+        queue: &Queue,
+        most: usize,
+        again_at: DateTime,
+    ) -> Result<Taken<Job>, StoreError> {
+        let waiting = doc! { "duty": "await_room", "queue": queue.as_str() };
+        self.take_to_announce(waiting, most, doc! { "duty": "announce", "due": again_at }).await
     }
 
-    /// Changes up to `most` jobs that are due as `update` says, and answers with those that this call has changed and no
-    /// other, without the fields that nobody needs.
-    async fn take(
+    /// Has these jobs wait for room: their queue has used up its share of the stream.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn await_room(&self, jobs: &[Uuid]) -> Result<(), StoreError> {
+        let marked = doc! { "_id": { "$in": jobs }, "duty": "announce" };
+        self.update_many(marked, doc! { "$set": { "duty": "await_room" } }).await.map(drop)
+    }
+
+    /// Up to `most` announced jobs that have been silent for long. The next look at each is after `silent_after`, or
+    /// as late again as its latest announcement is old, a day at most.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn take_silent(
+        &self,
+        most: usize,
+        silent_after: Duration,
+    ) -> Result<Taken<OpenJob>, StoreError> {
+        let now = self.mongo.clock().now();
+        let silent_ms = doc! { "$subtract": [now, { "$ifNull": ["$announced.at", "$created_at"] }] };
+        let longest_ms = millis(LONGEST_PAUSE.max(silent_after));
+        let pause_ms = doc! { "$max": [{ "$min": [silent_ms, longest_ms] }, millis(silent_after)] };
+        let due = self.due(doc! { "duty": "check" });
+        let found = self.find_open(due.clone(), most).await?;
+        let ids: Vec<Bson> = found.iter().map(|job| job.id.into()).collect();
+        let taken = self.take(due, &ids, doc! { "due": { "$add": [now, pause_ms] } }).await?;
+        Ok(Taken { jobs: self.find_open(taken, most).await?, more: ids.len() == most })
+    }
+
+    /// Marks jobs to be announced again, under the next epoch, to this generation of `JOBS` or a later one; those that
+    /// have ended since are left.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn mark_again(&self, jobs: &[Uuid], generation: i64) -> Result<u64, StoreError> {
+        let announced = doc! { "_id": { "$in": jobs }, "duty": "check" };
+        let mark = doc! { "duty": "announce", "due": self.mongo.clock().now(), "for_generation": generation };
+        self.update_many(announced, doc! { "$set": mark, "$inc": { "epoch": 1 } }).await
+    }
+
+    /// Marks the cancels of jobs to be passed on again.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn mark_cancels_again(&self, jobs: &[Uuid]) -> Result<u64, StoreError> {
+        let told = doc! { "_id": { "$in": jobs }, "duty": "check", "cancel": { "$exists": true } };
+        let mark = doc! { "duty": "cancel", "due": self.mongo.clock().now() };
+        self.update_many(told, doc! { "$set": mark }).await
+    }
+
+    /// Writes down that the announcements of these jobs are still there in these generations.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn confirm_announced(&self, jobs: &[Uuid], now: Generations) -> Result<u64, StoreError> {
+        let announced =
+            doc! { "_id": { "$in": jobs }, "duty": "check", "announced.generations.jobs": now.jobs };
+        let generations =
+            bson::serialize_to_document(&now).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        self.update_many(announced, doc! { "$set": { "announced.generations": generations } }).await
+    }
+
+    /// Up to `most` announced jobs of which something went to an earlier generation of a stream: the announcement, a
+    /// cancel, or possibly events.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn announced_before(&self, now: Generations, most: usize) -> Result<Vec<OpenJob>, StoreError> {
+        let other =
+            |stream: &str, number: i64| (format!("announced.generations.{stream}"), doc! { "$ne": number });
+        let (jobs_key, jobs) = other("jobs", now.jobs);
+        let (events_key, events) = other("events", now.events);
+        let (control_key, control) = other("control", now.control);
+        let filter = doc! {
+            "duty": "check",
+            "due": { "$gte": DateTime::MIN },
+            "$or": [
+                { jobs_key: jobs },
+                { events_key: events },
+                { "cancel": { "$exists": true }, control_key: control },
+            ],
+        };
+        self.find_open(filter, most).await
+    }
+
+    /// The highest sequence of an announcement that is known to be in this generation of `JOBS` above `last`.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn announced_above(&self, generation: i64, last: i64) -> Result<Option<i64>, StoreError> {
+        let above = doc! {
+            "duty": "check",
+            "due": { "$gte": DateTime::MIN },
+            "announced.generations.jobs": generation,
+            "announced.sequence": { "$gt": last },
+        };
+        let jobs = self.mongo.collection::<OpenJob>(JOBS);
+        let highest = doc! { "announced.sequence": -1 };
+        let found =
+            self.mongo.run(async move { jobs.find_one(above).sort(highest).projection(open_fields()).await });
+        Ok(found.await?.and_then(|job| Some(job.announced?.sequence)))
+    }
+
+    async fn find_open(&self, filter: Document, most: usize) -> Result<Vec<OpenJob>, StoreError> {
+        let jobs = self.mongo.collection::<OpenJob>(JOBS);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let find =
+            async move { jobs.find(filter).projection(open_fields()).limit(most).await?.try_collect().await };
+        self.mongo.run(find).await
+    }
+
+    async fn update_many(&self, filter: Document, update: Document) -> Result<u64, StoreError> {
+        let jobs = self.mongo.collection::<Job>(JOBS);
+        let update = async move { jobs.update_many(filter, update).await };
+        self.mongo.run(update).await.map(|done| done.modified_count)
+    }
+
+    async fn take_to_announce(
         &self,
         of: Document,
         most: usize,
-        without: &'static [&'static str],
-        mut update: Document,
-    ) -> Result<Taken, StoreError> {
-        let mut due = of;
-        due.insert("due", doc! { "$lte": self.mongo.clock().now() });
+        set: Document,
+    ) -> Result<Taken<Job>, StoreError> {
+        // Neither announcement needs the result of an earlier end.
+        let without: &[&str] = &["result", "attempts"];
+        let due = self.due(of);
         let query = Query { filter: due.clone(), without, most, max_bytes: TAKEN_BYTES, ..Query::default() };
         let Fitting { ids, cut } = self.mongo.fitting(JOBS, query).await?;
-        if ids.is_empty() {
-            return Ok(Taken::default());
-        }
-        let more = cut || ids.len() == most;
-        let sweep = ObjectId::new();
-        if let Ok(set) = update.get_document_mut("$set") {
-            set.insert("sweep", sweep);
-        }
-        due.insert("_id", doc! { "$in": &ids });
+        let taken = self.take(due, &ids, set).await?;
+        let left_out: Document = without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
         let jobs = self.mongo.collection::<Job>(JOBS);
-        self.mongo.run(async move { jobs.update_many(due, vec![update]).await }).await?;
-        let jobs = self.find(doc! { "_id": { "$in": ids }, "sweep": sweep }, without, 0).await?;
-        Ok(Taken { jobs, more })
+        let load = async move { jobs.find(taken).projection(left_out).await?.try_collect().await };
+        Ok(Taken { jobs: self.mongo.run(load).await?, more: cut || ids.len() == most })
     }
 
-    /// At most `most` jobs, without these fields; 0 stands for all.
-    async fn find(&self, filter: Document, without: &[&str], most: usize) -> Result<Vec<Job>, StoreError> {
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let left_out: Document = without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
-        self.mongo
-            .run(async move { jobs.find(filter).projection(left_out).limit(most).await?.try_collect().await })
-            .await
+    /// Those of them that are due.
+    fn due(&self, mut of: Document) -> Document {
+        of.insert("due", doc! { "$lte": self.mongo.clock().now() });
+        of
+    }
+
+    /// Sets these fields, which may be expressions, of those of the jobs that are still `due`; the filter of those that
+    /// this call has changed and no other.
+    async fn take(&self, mut due: Document, ids: &[Bson], mut set: Document) -> Result<Document, StoreError> {
+        let sweep = ObjectId::new();
+        set.insert("sweep", sweep);
+        due.insert("_id", doc! { "$in": ids });
+        if !ids.is_empty() {
+            let jobs = self.mongo.collection::<Job>(JOBS);
+            self.mongo.run(async move { jobs.update_many(due, vec![doc! { "$set": set }]).await }).await?;
+        }
+        Ok(doc! { "_id": { "$in": ids }, "sweep": sweep })
     }
 }
 
+/// What an [`OpenJob`] is read from: no payload.
+fn open_fields() -> Document {
+    doc! { "run": 1, "announced": 1, "cancel.requested_at": 1 }
+}
+
 pub(super) async fn commit_notes(mongo: Mongo, notes: Vec<Note>) -> Vec<Result<(), StoreError>> {
-    let statement = |note: &Note| {
-        let mark = if note.mark == Duty::Cancel { "cancel" } else { "announce" };
-        let marked = rawdoc! {
-            "_id": bson::Binary::from(stored_id(note.job)),
-            "run": i64::from(note.run),
-            "epoch": i64::from(note.epoch),
-            "duty": mark,
-        };
-        let Announcement { store, sequence, at } = note.announcement;
-        let announced = rawdoc! { "store": store, "sequence": sequence, "at": at };
-        let noted = rawdoc! { "duty": "check", "due": note.check_at, "announced": announced };
-        Statement::one(marked, rawdoc! { "$set": noted })
+    let done = async {
+        let statements = notes.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
+        mongo.update(JOBS, statements, Durability::InMemory).await.map(drop)
     };
-    let done =
-        mongo.update(JOBS, notes.iter().map(statement).collect(), Durability::InMemory).await.map(drop);
+    let done = done.await;
     notes.iter().map(|_| done.clone()).collect()
+}
+
+fn statement(note: &Note) -> Result<Statement, StoreError> {
+    let mark = if note.mark == Duty::Cancel { "cancel" } else { "announce" };
+    let marked = rawdoc! {
+        "_id": bson::Binary::from(stored_id(note.job)),
+        "run": i64::from(note.run),
+        "epoch": i64::from(note.epoch),
+        "duty": mark,
+    };
+    let noted = rawdoc! { "duty": "check", "due": note.check_at, "announced": raw(&note.announced)? };
+    Ok(Statement::one(marked, rawdoc! { "$set": noted }))
 }
