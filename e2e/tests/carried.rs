@@ -119,7 +119,7 @@ async fn an_ack_stays_with_its_store(
     assert!(others.iter().all(|job| app.worker_of(job) == worker));
     poll::until("the first to be announced again", PATIENCE, || async { unacked(&app).await == 4 })
         .await
-        .unwrap();
+        .expect("it is announced again");
     assert_eq!(app.job(&first).await.status, Status::Running);
     let first = app.ended_within(&first, PATIENCE).await;
     assert_eq!((first.status, first.attempt), (Status::Finished, 1));

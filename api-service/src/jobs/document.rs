@@ -19,7 +19,7 @@ pub struct Job {
     pub queue: Queue,
     /// How urgent it is.
     pub priority: Priority,
-    /// The handler's input, as its original text; none where the document was read without its [`LARGE`] fields.
+    /// The handler's input, as its original text; none where the document was read without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
     /// What the job is about, in the client's words.
@@ -94,9 +94,6 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<DateTime>,
 }
-
-/// The fields that make a document large. Who needs them not, reads it without them, and writes no such document back.
-pub(super) const LARGE: &[&str] = &["payload", "result", "attempts"];
 
 /// A client's wish to have a run stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
