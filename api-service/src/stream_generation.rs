@@ -139,6 +139,12 @@ impl StreamGeneration {
         generation
     }
 
+    /// A message came from this sequence.
+    pub fn saw(&self, sequence: u64) {
+        let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
+        self.with(|seen| seen.highest = seen.highest.max(sequence));
+    }
+
     /// A message that was not delivered before has a sequence below others that are older than itself.
     pub fn contradict(&self) {
         self.with(|seen| seen.contradicted = seen.generation != 0);

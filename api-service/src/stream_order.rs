@@ -36,7 +36,10 @@ impl StreamOrder {
                 Place { sequence: info.stream_sequence, stored_ns: info.published.unix_timestamp_nanos() };
             let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
             match follow(*highest, place) {
-                Some(next) => *highest = next,
+                Some(next) => {
+                    *highest = next;
+                    self.generation.saw(next.sequence);
+                }
                 None => {
                     *highest = place;
                     self.generation.contradict();

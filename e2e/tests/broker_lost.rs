@@ -45,10 +45,11 @@ async fn a_store_that_was_set_back_while_no_api_ran_is_filled_again() {
 async fn ends_that_went_to_a_lost_stream_of_events_are_told_again() {
     for lose in [Loss::Deleted, Loss::SetBack] {
         let app = App::start(quick()).await;
-        let before = app.ended(&app.create(&NewJob::noop()).await).await;
         let copy = Copy::of(&app, "JOB_EVENTS").await;
+        let before = app.ended(&app.create(&NewJob::noop()).await).await;
+        written_down(&app, "JOB_EVENTS").await;
         let job = app.create(&NewJob::sleep(1.0)).await;
-        announced(&app, &[job.clone()]).await;
+        announced(&app, std::slice::from_ref(&job)).await;
         let api = app.stack().api(0);
         api.kill().await.unwrap();
         let told = || async { app.ledger_runs(doc! { "status": "finished" }).await == 2 };
@@ -74,15 +75,15 @@ async fn cancels_that_went_to_a_lost_stream_of_cancels_are_passed_on_again() {
         app.ended(&first).await;
         let copy = Copy::of(&app, "JOB_CONTROL").await;
         let job = app.running(&app.create(&NewJob::sleep(60.0)).await).await;
-        announced(&app, &[job.clone()]).await;
+        announced(&app, std::slice::from_ref(&job)).await;
         let worker = app.stack().worker(0);
         worker.kill().await.unwrap();
         app.post(&format!("/v1/jobs/{}/cancel", job.id), &json!({})).await.expect(202);
-        announced(&app, &[job.clone()]).await;
+        announced(&app, std::slice::from_ref(&job)).await;
         lose.of("JOB_CONTROL", &app, &copy).await;
         worker.start().await.unwrap();
-        let job = app.ended_within(&job, PROMPTLY).await;
-        assert_eq!((job.status, job.attempt), (Status::Cancelled, 1), "{lose:?}");
+        // Its lease may end first: then the next attempt is cancelled.
+        assert_eq!(app.ended_within(&job, PROMPTLY).await.status, Status::Cancelled, "{lose:?}");
     }
 }
 
@@ -129,7 +130,7 @@ async fn silence_counts_from_the_latest_announcement() {
     app.jobs().await.update_one(id.clone(), older).await.unwrap();
     app.stack().worker(0).kill().await.unwrap();
     app.send(app.request(Method::POST, &format!("/v1/jobs/{}/retry", job.id))).await.expect(202);
-    announced(&app, &[job.clone()]).await;
+    announced(&app, std::slice::from_ref(&job)).await;
     let looks = || async {
         let document = app.jobs().await.find_one(id.clone()).await.unwrap().unwrap();
         let (due, sweep) = (document.get_datetime("due").unwrap(), document.get_object_id("sweep"));
@@ -191,6 +192,17 @@ async fn a_replica_that_starts_beside_one_that_publishes_announces_nothing_again
     poll::until("all to be announced", PROMPTLY, announced).await.unwrap();
     assert_eq!(app.stream("JOBS").await.cached_info().state.messages, 6000);
     assert_eq!(app.stored_jobs(doc! { "epoch": { "$gt": 1 } }).await, 0);
+}
+
+/// Waits until the api-service has written down how far the stream has come: one that is set back below that is noticed
+/// also by a replica that starts later.
+async fn written_down(app: &App, stream: &str) {
+    let is_written = || async {
+        let last = app.stream(stream).await.cached_info().state.last_sequence;
+        let known = app.state(stream).await;
+        if known.get_i64("last") == Ok(last as i64) { Ok(()) } else { Err(format!("{known} of {last}")) }
+    };
+    poll::until("the stream's end to be written down", SOON, is_written).await.unwrap();
 }
 
 /// Looks at the broker often, and at silent jobs not before a test is long over.

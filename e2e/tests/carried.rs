@@ -137,6 +137,7 @@ async fn the_broker_waits_as_long_as_the_lease_is_now() {
         let jobs = app.stream("JOBS").await;
         jobs.consumer_info("workers-default-normal").await.unwrap().config.ack_wait
     };
+    app.ended(&app.create(&NewJob::noop()).await).await;
     assert_eq!(ack_wait().await, Duration::from_secs(61));
     let worker = app.stack().worker(0);
     worker.kill().await.unwrap();
