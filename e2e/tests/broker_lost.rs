@@ -200,7 +200,11 @@ async fn written_down(app: &App, stream: &str) {
     let is_written = || async {
         let last = app.stream(stream).await.cached_info().state.last_sequence;
         let known = app.state(stream).await;
-        if known.get_i64("last") == Ok(last as i64) { Ok(()) } else { Err(format!("{known} of {last}")) }
+        if known.get_i64("last").ok() == i64::try_from(last).ok() {
+            Ok(())
+        } else {
+            Err(format!("{known} of {last}"))
+        }
     };
     poll::until("the stream's end to be written down", SOON, is_written).await.unwrap();
 }
