@@ -56,9 +56,9 @@ async fn a_queue_that_never_runs_dry_leaves_the_others_their_slots() {
     let builder = Stack::builder().api(1).workers(1).env("WORKER_CONCURRENCY", 2);
     let app = App::start(builder.env("WORKER_QUEUES", "busy,calm")).await;
     app.stack().worker(0).terminate().await.unwrap();
-    let busy = app.create_many(&NewJob::sleep(0.02).queue("busy").priority("high"), 200).await;
-    let calm = app.create_many(&NewJob::noop().queue("calm").priority("low"), 10).await;
-    let announced = || async { app.stream("JOBS").await.cached_info().state.messages == 210 };
+    let busy = app.create_many(&NewJob::sleep(0.02).queue("busy").priority("high"), 60).await;
+    let calm = app.create_many(&NewJob::noop().queue("calm").priority("low"), 5).await;
+    let announced = || async { app.stream("JOBS").await.cached_info().state.messages == 65 };
     poll::until("all to be announced", SOON, announced).await.unwrap();
     app.stack().worker(0).start().await.unwrap();
     let last = |jobs: &[JobView]| jobs.iter().map(|job| job.started_at).max();
