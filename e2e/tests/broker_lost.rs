@@ -119,6 +119,25 @@ async fn announcements_that_expired_are_made_again() {
     app.ended_within(&running, PROMPTLY).await;
 }
 
+/// As an ack would remove it that was meant for another message.
+#[tokio::test]
+async fn an_announcement_that_was_removed_is_made_again() {
+    let app = App::start(quick().env("SILENT_AFTER_S", 0.5)).await;
+    let worker = app.stack().worker(0);
+    worker.kill().await.unwrap();
+    let jobs = create_announced(&app, 3).await;
+    let stream = app.stream("JOBS").await;
+    let removed = stream.cached_info().state.first_sequence;
+    stream.delete_message(removed).await.unwrap();
+    let again = || async { app.stored_jobs(doc! { "epoch": 2 }).await == 1 };
+    poll::until("the one to be announced again", SOON, again).await.unwrap();
+    worker.start().await.unwrap();
+    for job in app.all_ended(&jobs).await {
+        assert_eq!((job.status, job.attempt), (Status::Finished, 1));
+    }
+    assert_eq!(app.stored_jobs(doc! { "epoch": { "$gt": 1 } }).await, 1);
+}
+
 /// A job that was created long ago and tried again by hand is not silent for longer than one that is new.
 #[tokio::test]
 async fn silence_counts_from_the_latest_announcement() {
