@@ -28,6 +28,8 @@ pub struct Problem {
     detail: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "is_zero")]
+    errors_omitted: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,10 +50,26 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// An error of this field.
+    /// An error of this field; a name that is longer than any that there is, is cut.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        let mut field = field.into();
+        if field.len() > MOST_OF_A_NAME {
+            field.truncate(field.floor_char_boundary(MOST_OF_A_NAME));
+            field.push('…');
+        }
+        Self { field, message: message.into() }
     }
+}
+
+/// The most errors that one problem names.
+const MOST_ERRORS: usize = 100;
+
+/// The most bytes of a field's name that are repeated to the client.
+const MOST_OF_A_NAME: usize = 128;
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -68,6 +86,7 @@ impl Problem {
             code,
             detail: None,
             errors: Vec::new(),
+            errors_omitted: 0,
             job_id: None,
             job_status: None,
             retry_after_s: None,
@@ -83,9 +102,20 @@ impl Problem {
     /// 422: fields have values that they must not have.
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {
+        Self::invalid_and_more(errors, 0)
+    }
+
+    /// The same, where so many further errors were not even kept. The first hundred are named, the others counted.
+    #[must_use]
+    pub fn invalid_and_more(mut errors: Vec<FieldError>, not_kept: usize) -> Self {
         let mut problem =
             Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", "A field is not valid");
-        problem.detail = errors.first().map(|error| format!("{} {}", error.field, error.message));
+        problem.errors_omitted = errors.len().saturating_sub(MOST_ERRORS) + not_kept;
+        errors.truncate(MOST_ERRORS);
+        problem.detail = errors.first().map(|FieldError { field, message }| match problem.errors_omitted {
+            0 => format!("{field} {message}"),
+            omitted => format!("{field} {message}; {omitted} errors are not named"),
+        });
         problem.errors = errors;
         problem
     }

@@ -98,6 +98,12 @@ impl JsonText {
     }
 }
 
+impl From<&RawValue> for JsonText {
+    fn from(value: &RawValue) -> Self {
+        Self(value.to_owned())
+    }
+}
+
 impl fmt::Debug for JsonText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

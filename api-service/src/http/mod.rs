@@ -1,12 +1,16 @@
 //! HTTP: serving it, what every request has, and reading bodies.
 
+pub mod answer;
 mod body;
 mod context;
+mod fields;
 mod health;
 mod query;
+pub mod room;
 mod server;
 
-pub use body::{Fields, read_body, read_fields, read_optional_fields};
+pub use body::{Body, read_body, read_json, read_optional_json};
 pub use context::Context;
+pub use fields::Fields;
 pub use query::Query;
 pub use server::{Services, get_or_head, method_not_allowed, serve};

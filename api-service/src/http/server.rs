@@ -13,7 +13,7 @@ use actix_web::{
 };
 use shared_events::Broker;
 
-use super::{context::around, health};
+use super::{context::around, health, room::Room};
 use crate::{
     jobs::{self, Creator, Jobs, Lifecycle},
     problem::Problem,
@@ -50,6 +50,7 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
     let Services { creator, jobs, broker, lifecycle, threads, cors_origins } = services;
     let (creator, jobs, broker, lifecycle) =
         (Data::new(creator), Data::new(jobs), Data::new(broker), Data::new(lifecycle));
+    let room = Data::new(Room::default());
     let app = move || {
         App::new()
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
@@ -58,6 +59,7 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
             .app_data(jobs.clone())
             .app_data(broker.clone())
             .app_data(lifecycle.clone())
+            .app_data(room.clone())
             .configure(health::configure)
             .configure(jobs::configure)
             .configure(jobs::configure_legacy)

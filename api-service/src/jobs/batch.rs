@@ -4,12 +4,12 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use serde::Serialize;
-use shared_events::JsonText;
+use serde::{Deserialize, Serialize, de};
+use serde_json::value::RawValue;
 
 use super::{Creator, Draft, create::Created, view::JobView};
 use crate::{
-    http::{Context, Fields, read_fields},
+    http::{Context, Fields, answer, read_json},
     problem::{FieldError, Problem},
 };
 
@@ -18,11 +18,6 @@ const MAX_BODY: usize = 16 << 20;
 
 /// The most jobs of a batch.
 const MOST: usize = 1000;
-
-#[derive(Serialize)]
-struct Answers<'a> {
-    results: Vec<Answer<'a>>,
-}
 
 /// What became of one job: its status is what a request of its own would have been answered.
 #[derive(Serialize)]
@@ -40,10 +35,11 @@ pub(super) async fn create(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
-    let drafts = drafts(read_fields(&request, body, MAX_BODY).await?)?;
+    let body = read_json(&request, body, MAX_BODY).await?;
+    let drafts = drafts(body.fields()?)?;
+    let room = body.into_room();
     let created = creator.create_all(drafts, context.trace).await?;
-    let results = created.iter().map(answer).collect();
-    Ok(HttpResponse::Ok().json(Answers { results }))
+    Ok(answer::json_list("results", created, |created| answer::piece(&answer(&created)), "", room))
 }
 
 fn answer(created: &Result<Created, Problem>) -> Answer<'_> {
@@ -56,17 +52,50 @@ fn answer(created: &Result<Created, Problem>) -> Answer<'_> {
     }
 }
 
-fn drafts(mut fields: Fields) -> Result<Vec<Result<Draft, Problem>>, Problem> {
-    let jobs = fields.raw("jobs");
+fn drafts(mut fields: Fields<'_>) -> Result<Vec<Result<Draft, Problem>>, Problem> {
+    let jobs = fields.borrowed("jobs");
     fields.finish()?;
     let wrong = |message: String| Problem::invalid(vec![FieldError::new("jobs", message)]);
     let jobs = jobs.ok_or_else(|| wrong("is required".to_owned()))?;
-    let jobs: Vec<JsonText> =
-        serde_json::from_str(jobs.as_str()).map_err(|_| wrong("must be a list".to_owned()))?;
-    if !(1..=MOST).contains(&jobs.len()) {
-        return Err(wrong(format!("must be 1 to {MOST} jobs, not {}", jobs.len())));
+    let List { items, length } =
+        serde_json::from_str(jobs.get()).map_err(|_| wrong("must be a list".to_owned()))?;
+    if !(1..=MOST).contains(&length) {
+        return Err(wrong(format!("must be 1 to {MOST} jobs, not {length}")));
     }
-    Ok(jobs.iter().map(|job| Fields::parse(job.as_str().as_bytes()).and_then(Draft::read)).collect())
+    Ok(items.into_iter().map(|job| Fields::parse(job.get().as_bytes()).and_then(Draft::read)).collect())
+}
+
+/// A list, of which as many items are kept as a batch may have jobs.
+struct List<'a> {
+    items: Vec<&'a RawValue>,
+    length: usize,
+}
+
+impl<'de> Deserialize<'de> for List<'de> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = List<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<List<'de>, A::Error> {
+                let mut list = List { items: Vec::new(), length: 0 };
+                while let Some(item) = seq.next_element::<&RawValue>()? {
+                    list.length += 1;
+                    if list.length <= MOST {
+                        list.items.push(item);
+                    }
+                }
+                Ok(list)
+            }
+        }
+
+        deserializer.deserialize_seq(Visitor)
+    }
 }
 
 #[cfg(test)]

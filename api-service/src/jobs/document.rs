@@ -95,6 +95,9 @@ pub struct Job {
     pub due: Option<DateTime>,
 }
 
+/// The fields that make a document large. Who needs them not, reads it without them, and writes no such document back.
+pub(super) const LARGE: &[&str] = &["payload", "result", "attempts"];
+
 /// A client's wish to have a run stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {

@@ -35,7 +35,7 @@ impl Draft {
     ///
     /// # Errors
     /// 422 that names every field that is wrong.
-    pub fn read(mut fields: Fields) -> Result<Self, Problem> {
+    pub fn read(mut fields: Fields<'_>) -> Result<Self, Problem> {
         let kind = fields.required::<Kind>("kind");
         let payload = fields.raw("payload").unwrap_or_else(JsonText::empty_object);
         let queue = fields.parsed::<Queue>("queue").unwrap_or_default();

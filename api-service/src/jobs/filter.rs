@@ -4,7 +4,7 @@ use bson::{DateTime, Document, Uuid, doc};
 use sha2::{Digest, Sha256};
 use shared_events::{Kind, Queue, Status, Timestamp};
 
-use super::document::date;
+use super::{document::date, store::Load};
 use crate::{
     http::Query,
     problem::{FieldError, Problem},
@@ -33,6 +33,36 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
 }
 
+/// What a list shows of each job besides what all lists show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shown {
+    payload: bool,
+    result: bool,
+}
+
+impl Shown {
+    fn read(values: &[String]) -> Result<Self, Problem> {
+        let mut shown = Self::default();
+        for name in values.iter().flat_map(|value| value.split(',')) {
+            match name {
+                "payload" => shown.payload = true,
+                "result" => shown.result = true,
+                _ => {
+                    let message = format!("has payload and result, not {name:?}");
+                    return Err(Problem::bad_parameter(FieldError::new("fields", message)));
+                }
+            }
+        }
+        Ok(shown)
+    }
+
+    /// What is read for that.
+    #[must_use]
+    pub const fn load(self) -> Load {
+        Load::shown(self.payload, self.result)
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageRequest {
@@ -50,7 +80,20 @@ impl PageRequest {
     /// # Errors
     /// 400 that names the parameter.
     pub fn read(query: &str) -> Result<Self, Problem> {
+        Self::read_rest(Query::parse(query)?)
+    }
+
+    /// Reads a list's query, which also says what is shown of each job.
+    ///
+    /// # Errors
+    /// 400 that names the parameter.
+    pub fn read_list(query: &str) -> Result<(Self, Shown), Problem> {
         let mut query = Query::parse(query)?;
+        let shown = Shown::read(&query.all("fields"))?;
+        Ok((Self::read_rest(query)?, shown))
+    }
+
+    fn read_rest(mut query: Query) -> Result<Self, Problem> {
         let mut status = Vec::new();
         for text in query.all("status") {
             for part in text.split(',') {
@@ -197,6 +240,19 @@ mod tests {
             assert_eq!(problem.code(), "invalid_parameter");
             assert!(problem.to_string().contains(name), "{query}: {problem}");
         }
+    }
+
+    #[test]
+    fn a_list_shows_what_is_asked_for() {
+        let shown = |query| PageRequest::read_list(query).map(|(_, shown)| (shown.payload, shown.result));
+        assert_eq!(shown("page_size=3").unwrap(), (false, false));
+        assert_eq!(shown("fields=payload").unwrap(), (true, false));
+        assert_eq!(shown("fields=result,payload").unwrap(), (true, true));
+        for query in ["fields=", "fields=payload,secret", "fields=kind"] {
+            assert!(shown(query).unwrap_err().to_string().contains("fields"), "{query}");
+        }
+        // Only lists have it.
+        assert!(PageRequest::read("fields=payload").is_err());
     }
 
     #[test]

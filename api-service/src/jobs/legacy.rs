@@ -33,7 +33,7 @@ async fn create(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
-    let body = read_body(body, MAX_BODY).await?;
+    let body = read_body(&request, body, MAX_BODY).await?;
     let Some(object_id) = object_id(&body) else {
         return Ok(HttpResponse::BadRequest().json(json!({ "message": "you must provide an object_id" })));
     };

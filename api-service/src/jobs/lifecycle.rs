@@ -6,7 +6,11 @@ use bson::doc;
 use service_kit::faults::gap;
 use shared_events::{JobId, Status};
 
-use super::{Duty, Job, Jobs, filter::PageRequest, store::OPEN};
+use super::{
+    Duty, Job, Jobs,
+    filter::PageRequest,
+    store::{Load, OPEN},
+};
 use crate::{
     problem::Problem,
     relay::Relay,
@@ -60,7 +64,12 @@ impl Lifecycle {
         // Interest is registered before reading, or an end between the two would be missed.
         let ended = self.waiters.ended(id);
         let job = self.get(id).await?;
-        if job.status.is_terminal() { Ok(job) } else { self.wait_for(id, ended, wait).await }
+        if job.status.is_terminal() {
+            return Ok(job);
+        }
+        // It is read again, and may be large.
+        drop(job);
+        self.wait_for(id, ended, wait).await
     }
 
     /// Has a job cancelled; the job as it is within a second of that.
@@ -131,13 +140,13 @@ impl Lifecycle {
         request.size = MOST_AT_ONCE;
         let wanted =
             doc! { "cancel": { "$exists": false }, "$or": [{ "status": { "$in": OPEN.as_slice() } }] };
-        let page = self.jobs.page(&request, wanted).await?;
+        let page = self.jobs.page(&request, wanted, Load::BRIEF).await?;
         let count = self.jobs.request_cancel(&page.jobs, reason, self.jobs.mongo().clock().now()).await?;
         self.relay.wake();
         Ok(Acted { count, next: page.next })
     }
 
-    /// Starts the next run of up to a thousand ended jobs that pass the filter; without a status in
+    /// Starts the next run of up to a thousand ended jobs, of a few MiB at most, that pass the filter; without a status in
     /// it, of those that failed or were cancelled.
     ///
     /// # Errors
@@ -151,7 +160,8 @@ impl Lifecycle {
             named.iter().copied().filter(|status| status.is_terminal()).collect()
         };
         let statuses: Vec<&str> = statuses.into_iter().map(Status::as_str).collect();
-        let mut page = self.jobs.page(&request, doc! { "$or": [{ "status": { "$in": statuses } }] }).await?;
+        let ended = doc! { "$or": [{ "status": { "$in": statuses } }] };
+        let mut page = self.jobs.page(&request, ended, Load::WHOLE).await?;
         let found = page.jobs.len();
         page.jobs.retain(|job| !self.relay.is_full(&job.queue));
         if found > 0 && page.jobs.is_empty() {

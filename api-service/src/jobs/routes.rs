@@ -7,7 +7,7 @@ use actix_web::{
     http::header,
     web::{self, Data, Payload, ServiceConfig},
 };
-use serde::Serialize;
+use service_kit::Weigh;
 use shared_events::JobId;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     view::{AttemptView, JobView},
 };
 use crate::{
-    http::{Context, Query, get_or_head, method_not_allowed, read_fields, read_optional_fields},
+    http::{Context, Query, answer, get_or_head, method_not_allowed, read_json, read_optional_json, room},
     problem::{FieldError, Problem},
 };
 
@@ -72,8 +72,10 @@ async fn create(
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
     let key = idempotency_key(&request)?;
-    let fields = read_fields(&request, body, MAX_BODY).await?;
-    let created = creator.create(Draft::read(fields)?, key, context.trace).await?;
+    let body = read_json(&request, body, MAX_BODY).await?;
+    let draft = Draft::read(body.fields()?)?;
+    let room = body.into_room();
+    let created = creator.create(draft, key, context.trace).await?;
     let (mut answer, job) = match &created {
         Created::New(job) => (HttpResponse::Created(), job),
         Created::Before(job) => (HttpResponse::Ok(), job),
@@ -82,20 +84,19 @@ async fn create(
         answer.insert_header((IDEMPOTENT_REPLAYED, "true"));
     }
     answer.insert_header((header::LOCATION, format!("/v1/jobs/{}", job.job_id())));
-    Ok(answer.json(JobView::from(job.as_ref())))
+    Ok(answer::json(answer, &JobView::from(job.as_ref()), room))
 }
 
-#[derive(Serialize)]
-struct List<'a> {
-    jobs: Vec<JobView<'a>>,
-    next_page_token: String,
-}
-
+/// Payloads and results only where they are asked for; then a page also ends when its bytes are used.
 async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
-    let wanted = PageRequest::read(request.query_string())?;
-    let page = jobs.page(&wanted, bson::Document::new()).await?;
-    let next_page_token = page.next.map(|id| wanted.filter.token(id)).unwrap_or_default();
-    Ok(HttpResponse::Ok().json(List { jobs: page.jobs.iter().map(JobView::from).collect(), next_page_token }))
+    let (wanted, shown) = PageRequest::read_list(request.query_string())?;
+    let load = shown.load();
+    let room = room::for_answer(&request, load.room()).await?;
+    let page = jobs.page(&wanted, bson::Document::new(), load).await?;
+    let next = page.next.map(|id| wanted.filter.token(id)).unwrap_or_default();
+    let rest = format!(",\"next_page_token\":\"{next}\"");
+    let to_json = |job| answer::piece(&JobView::from(&job));
+    Ok(answer::json_list("jobs", page.jobs, to_json, &rest, Some(room)))
 }
 
 /// With `?wait_s=n`, answers when the job has ended, or after n seconds with how far it is.
@@ -108,7 +109,8 @@ async fn read(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpRe
         None => lifecycle.get(id).await?,
         Some(seconds) => lifecycle.get_ended(id, Duration::from_secs(seconds as u64)).await?,
     };
-    Ok(HttpResponse::Ok().json(JobView::from(&job)))
+    let room = room::for_answer(&request, job.weight()).await?;
+    Ok(answer::json(HttpResponse::Ok(), &JobView::from(&job), Some(room)))
 }
 
 async fn delete(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
@@ -146,7 +148,8 @@ async fn attempts(
 
 /// The optional body of a cancel: `{"reason": "…"}`.
 pub(super) async fn read_reason(request: &HttpRequest, body: Payload) -> Result<Option<String>, Problem> {
-    let Some(mut fields) = read_optional_fields(request, body, MAX_BODY).await? else { return Ok(None) };
+    let Some(body) = read_optional_json(request, body, MAX_BODY).await? else { return Ok(None) };
+    let mut fields = body.fields()?;
     let reason = fields.text("reason", 1..=MAX_REASON);
     fields.finish()?;
     Ok(reason)

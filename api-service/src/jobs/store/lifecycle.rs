@@ -5,7 +5,7 @@ use futures::TryStreamExt;
 use service_kit::{
     StoreError,
     faults::gap,
-    mongo::{DEADLINE, Durability, Statement, raw},
+    mongo::{DEADLINE, Durability, Fitting, Query, Statement, raw},
 };
 use shared_events::Status;
 
@@ -16,6 +16,9 @@ use super::{
 
 /// The states that a run can still leave.
 pub(in super::super) const OPEN: [&str; 2] = [Status::Queued.as_str(), Status::Running.as_str()];
+
+/// The most bytes of earlier runs that are read at once: each has one attempt at least, and a hundred are shown.
+const EARLIER_BYTES: usize = 4 << 20;
 
 impl Jobs {
     /// Stores the wish to cancel these runs, with its outbox mark inside; says how many of them had
@@ -114,22 +117,28 @@ impl Jobs {
             .await
     }
 
-    /// The job's earlier runs, the latest first; at most 100, each as its document was.
+    /// The job's earlier runs, the latest first, without payloads and results: at most 100, and no more than a few MiB
+    /// of their attempts.
     ///
     /// # Errors
     /// Where the database does not answer.
     pub async fn earlier_runs(&self, id: Uuid) -> Result<Vec<Job>, StoreError> {
+        let latest_first = doc! { "job": 1, "run": -1 };
+        let query = Query {
+            filter: doc! { "job": id },
+            sort: Some(latest_first.clone()),
+            hint: None,
+            without: &["payload", "result"],
+            most: 100,
+            max_bytes: EARLIER_BYTES,
+        };
+        let Fitting { ids, .. } = self.mongo.fitting(EARLIER_RUNS, query).await?;
         let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
         let documents: Vec<bson::Document> = self
             .mongo
             .run(async move {
-                earlier
-                    .find(doc! { "job": id })
-                    .sort(doc! { "job": 1, "run": -1 })
-                    .limit(100)
-                    .await?
-                    .try_collect()
-                    .await
+                let found = earlier.find(doc! { "_id": { "$in": ids } }).sort(latest_first);
+                found.projection(doc! { "payload": 0, "result": 0 }).await?.try_collect().await
             })
             .await?;
         let read = |mut document: bson::Document| {

@@ -1,16 +1,54 @@
 //! Listing: newest first, in pages that look at a bounded number of jobs.
 
-use bson::{Document, Uuid, doc};
+use bson::{Bson, Document, Uuid, doc};
 use futures::TryStreamExt;
-use service_kit::StoreError;
+use service_kit::{
+    StoreError,
+    mongo::{Fitting, Query},
+};
 
 use super::{
-    super::{Job, filter::PageRequest},
+    super::{Job, document::LARGE, filter::PageRequest},
     JOBS, Jobs,
 };
 
 /// The most jobs that one page looks at, however few of them pass the filters.
 const LOOKS_AT: u64 = 4_000;
+
+/// How much of a page's jobs is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// The fields that are not.
+    without: &'static [&'static str],
+    /// The page ends before it has more bytes than these, unless that would leave it empty.
+    max_bytes: usize,
+}
+
+impl Load {
+    /// What lists and bulk cancels look at: small, whatever the jobs are.
+    pub const BRIEF: Self = Self { without: LARGE, max_bytes: usize::MAX };
+
+    /// All of each job, for a few MiB of them.
+    pub const WHOLE: Self = Self { without: &[], max_bytes: 4 << 20 };
+
+    /// What a list shows that asks for these.
+    #[must_use]
+    pub const fn shown(payload: bool, result: bool) -> Self {
+        let without: &[&str] = match (payload, result) {
+            (false, false) => return Self::BRIEF,
+            (true, false) => &["result", "attempts"],
+            (false, true) => &["payload", "attempts"],
+            (true, true) => &["attempts"],
+        };
+        Self { without, max_bytes: 8 << 20 }
+    }
+
+    /// About how many bytes a page takes: those of its jobs, and as many again as the database sends them.
+    #[must_use]
+    pub const fn room(self) -> usize {
+        if self.max_bytes == usize::MAX { 1 << 20 } else { 2 * self.max_bytes }
+    }
+}
 
 /// A page.
 #[derive(Debug)]
@@ -22,11 +60,11 @@ pub struct Page {
 }
 
 impl Jobs {
-    /// A page of the jobs that pass the request's filter and `also`.
+    /// A page of the jobs that pass the request's filter and `also`, with as much of each as `load` says.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn page(&self, request: &PageRequest, also: Document) -> Result<Page, StoreError> {
+    pub async fn page(&self, request: &PageRequest, also: Document, load: Load) -> Result<Page, StoreError> {
         let mut bounds = request.filter.id_bounds(request.below);
         // Without filters every job that is looked at is one of the page.
         let selective = !request.filter.is_open() || !also.is_empty();
@@ -39,24 +77,39 @@ impl Jobs {
         if !bounds.is_empty() {
             filter.insert("_id", bounds);
         }
+        if load == Load::BRIEF {
+            let jobs = self.newest(filter, request.size, load).await?;
+            // A full page goes on after its last job; a short one where the looking ended.
+            let next =
+                if jobs.len() == request.size { jobs.last().map(|job| job.id) } else { last_looked_at };
+            return Ok(Page { jobs, next });
+        }
+        let query = Query {
+            filter: filter.clone(),
+            sort: Some(doc! { "_id": -1 }),
+            hint: Some(by_id()),
+            without: load.without,
+            most: request.size,
+            max_bytes: load.max_bytes,
+        };
+        let Fitting { ids, cut } = self.mongo.fitting(JOBS, query).await?;
+        let last = ids.last().and_then(uuid);
+        let next = if cut || ids.len() == request.size { last } else { last_looked_at };
+        // Changed since, they may not pass any more.
+        filter.insert("_id", doc! { "$in": ids });
+        Ok(Page { jobs: self.newest(filter, request.size, load).await?, next })
+    }
+
+    async fn newest(&self, filter: Document, most: usize, load: Load) -> Result<Vec<Job>, StoreError> {
         let jobs = self.mongo.collection::<Job>(JOBS);
-        let size = request.size;
-        let most = i64::try_from(size).unwrap_or(i64::MAX);
-        let jobs: Vec<Job> = self
-            .mongo
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let left_out: Document = load.without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
+        self.mongo
             .run(async move {
-                jobs.find(filter)
-                    .sort(doc! { "_id": -1 })
-                    .limit(most)
-                    .hint(by_id())
-                    .await?
-                    .try_collect()
-                    .await
+                let found = jobs.find(filter).projection(left_out).sort(doc! { "_id": -1 }).limit(most);
+                found.hint(by_id()).await?.try_collect().await
             })
-            .await?;
-        // A full page goes on after its last job; a short one where the looking ended.
-        let next = if jobs.len() == size { jobs.last().map(|job| job.id) } else { last_looked_at };
-        Ok(Page { jobs, next })
+            .await
     }
 
     /// The id that many places below the upper bound; answered from the primary index alone.
@@ -74,10 +127,14 @@ impl Jobs {
                 ids.projection(doc! { "_id": 1 }).hint(by_id()).await?.try_next().await
             })
             .await?;
-        Ok(found.and_then(|document: Document| match document.get("_id") {
-            Some(bson::Bson::Binary(binary)) => binary.to_uuid().ok(),
-            _ => None,
-        }))
+        Ok(found.and_then(|document: Document| document.get("_id").and_then(uuid)))
+    }
+}
+
+fn uuid(id: &Bson) -> Option<Uuid> {
+    match id {
+        Bson::Binary(binary) => binary.to_uuid().ok(),
+        _ => None,
     }
 }
 

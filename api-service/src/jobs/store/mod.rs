@@ -7,6 +7,7 @@ mod outbox;
 mod streams;
 
 pub(super) use lifecycle::OPEN;
+pub(super) use list::Load;
 pub use outbox::{Note, OpenJob, Taken};
 
 use std::{sync::Arc, time::Duration};
