@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bson::DateTime;
-use service_kit::{faults::gap, telemetry::chain};
+use service_kit::{ByteBudget, faults::gap, telemetry::chain};
 use shared_events::{CancelReason, JobError, JsonText, Status};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -41,6 +41,8 @@ pub struct Runner {
     pub ledger: Ledger,
     /// What it is running.
     pub held: Held,
+    /// The bytes of results that are being recorded and announced.
+    pub outcomes: ByteBudget,
     /// Who announces.
     pub relay: Relay,
     /// The settings.
@@ -50,6 +52,9 @@ pub struct Runner {
     /// Cancelled when nothing can be recorded any more: the process is about to exit.
     pub abandon: CancellationToken,
 }
+
+/// The most bytes of [`Runner::outcomes`].
+pub const OUTCOMES_BYTES: usize = 16 << 20;
 
 /// Why an attempt is over.
 enum Over {
@@ -63,7 +68,7 @@ impl Runner {
     /// is free again as soon as the handler is over; recording and announcing its outcome occupies none.
     pub async fn run(
         &self,
-        run: Run,
+        mut run: Run,
         slot: OwnedSemaphorePermit,
         claiming: Claiming,
         carrier: Option<Carrier>,
@@ -71,7 +76,7 @@ impl Runner {
         let (hold, stopped) = self.held.enter(run.id, run.attempt, carrier);
         drop(claiming);
         let started = Instant::now();
-        let over = self.attempt(&run, stopped).await;
+        let over = self.attempt(&mut run, stopped).await;
         let now = self.ledger.mongo().clock().now();
         let ending = match over {
             Over::Stopped(Stop::Superseded) => {
@@ -82,6 +87,8 @@ impl Runner {
             over => self.ending(&run, over, now),
         };
         gap("job.attempt.over");
+        // Where outcomes can't be recorded as fast as they come, the slots wait with them.
+        let room = self.outcomes.take(ending.weight()).await;
         drop(slot);
         let carrier = hold.take_carrier();
         let recorded = self.record(&run, ending, now, carrier.is_some()).await;
@@ -91,11 +98,12 @@ impl Runner {
             log(&ended, started.elapsed());
             self.relay.announce_soon(ended, carrier).await;
         }
+        drop(room);
     }
 
-    async fn attempt(&self, run: &Run, mut stopped: oneshot::Receiver<Stop>) -> Over {
+    async fn attempt(&self, run: &mut Run, mut stopped: oneshot::Receiver<Stop>) -> Over {
         let stop = CancellationToken::new();
-        let mut handler = match JsonText::from_stored(run.payload.clone()) {
+        let mut handler = match JsonText::from_stored(std::mem::take(&mut run.payload)) {
             Ok(payload) => self.start(run, payload, stop.clone()),
             Err(error) => {
                 return Over::Said(Ok(Verdict::Fail(JobError::new("bad_payload", error.to_string()))));
@@ -167,16 +175,16 @@ impl Runner {
             let ended = run.ended(ending, now, announce_by);
             if is_carried { ended.carried() } else { ended }
         };
-        let mut ended = after(ending);
+        let mut ended = Arc::new(after(ending));
         let mut pause = Duration::from_millis(100);
         loop {
-            match self.ledger.record(ended.clone()).await {
+            match self.ledger.record(Arc::clone(&ended)).await {
                 Ok(Recorded::Stored) => {
                     self.chronicle.note_state(Deed::Recorded, &ended);
-                    return Some(ended);
+                    return Some(Arc::unwrap_or_clone(ended));
                 }
                 Ok(Recorded::CancelRequested) => {
-                    ended = after(Ending::Cancelled(CancelReason::Requested));
+                    ended = Arc::new(after(Ending::Cancelled(CancelReason::Requested)));
                     continue;
                 }
                 Ok(Recorded::Superseded) => {

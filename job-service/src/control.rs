@@ -49,7 +49,8 @@ const UNREADABLE_RUN: &str = "about a run whose document this version can not re
 
 impl Reader for Control {
     const STREAM: &'static str = streams::JOB_CONTROL;
-    const BATCH: usize = 200;
+    /// The runs of a batch are loaded whole, a MiB and a half each at most.
+    const BATCH: usize = 32;
     const ENOUGH: usize = 1;
     const AHEAD: usize = 200;
 

@@ -33,7 +33,7 @@ use std::{
 
 use actix_web::dev::Server;
 use anyhow::Context;
-use service_kit::{Mongo, messages::MessageReader, telemetry::chain};
+use service_kit::{ByteBudget, Mongo, messages::MessageReader, telemetry::chain};
 use shared_events::{Broker, WorkerId, streams};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -92,6 +92,7 @@ impl App {
             chronicle,
             ledger,
             held,
+            outcomes: ByteBudget::new(attempt::OUTCOMES_BYTES),
             relay,
             settings: Arc::clone(&settings),
             abandon: CancellationToken::new(),

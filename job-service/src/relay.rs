@@ -40,8 +40,12 @@ impl Relay {
 
     /// Announces in the background, as soon as not too many are under way; then what carried the run can go. What
     /// does not work out is left to the scan.
-    pub async fn announce_soon(&self, run: Run, carrier: Option<Carrier>) {
+    pub async fn announce_soon(&self, mut run: Run, carrier: Option<Carrier>) {
         let turn = self.broker.turn(run.weight()).await;
+        if turn.is_none() {
+            // The scan reads it again, which may be long after.
+            run.result = None;
+        }
         let relay = self.clone();
         self.tasks.spawn(async move {
             let is_told = turn.is_some() && relay.announce(&run).await;

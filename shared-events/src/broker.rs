@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::{
+    MAX_EVENT_BYTES,
     connect::{ConnectError, Nats, NatsSettings},
     publish::{MAX_IN_FLIGHT, PublishError, Publisher, Stored},
     streams::{self, StreamSettings},
@@ -177,6 +178,13 @@ impl Broker {
         let mut connects = self.0.nats.connects();
         loop {
             if self.0.nats.is_connected() {
+                let max_payload = self.0.nats.client().max_payload();
+                if max_payload < MAX_EVENT_BYTES {
+                    warn!(
+                        max_payload,
+                        "the server's max_payload is less than the largest event has: {MAX_EVENT_BYTES}"
+                    );
+                }
                 match streams::ensure(self.jetstream(), &self.0.streams).await {
                     Ok(()) => self.0.ensured.send_modify(|count| *count += 1),
                     Err(error) => {

@@ -173,25 +173,72 @@ pub enum AttemptOutcome {
     Lost,
 }
 
+/// The largest event, in bytes: an end with a result of [`crate::json_text::MAX_JSON_BYTES`] and a hundred attempts whose
+/// errors are as long as they may be. It stays below what NATS takes by default (`max_payload`, 1 MiB).
+pub const MAX_EVENT_BYTES: usize = 1_000_000;
+
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// For programs: `panic`, `unknown_kind`, `lease_lost`, or the handler's own.
+    /// For programs: `panic`, `unknown_kind`, `lease_lost`, or the handler's own; at most
+    /// [`JobError::MAX_CODE_BYTES`] bytes.
     pub code: String,
     /// For people; at most [`JobError::MAX_MESSAGE_BYTES`] bytes.
     pub message: String,
 }
 
 impl JobError {
-    /// The longest message, in bytes; more is cut off.
+    /// The longest code, in bytes as JSON writes it; more is cut off.
+    pub const MAX_CODE_BYTES: usize = 128;
+
+    /// The longest message, in bytes as JSON writes it, where a control character takes six; more is cut off, and the
+    /// message then ends in `… (cut)`.
     pub const MAX_MESSAGE_BYTES: usize = 4096;
 
-    /// An error; an overlong message is cut at a character's end.
+    /// An error, [within its limits](Self::within_limits).
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        message.truncate(message.floor_char_boundary(Self::MAX_MESSAGE_BYTES));
-        Self { code: code.into(), message }
+        Self { code: code.into(), message: message.into() }.within_limits()
+    }
+
+    /// The same error, cut at a character's end where it is too long.
+    #[must_use]
+    pub fn within_limits(self) -> Self {
+        Self {
+            code: cut(self.code, Self::MAX_CODE_BYTES, ""),
+            message: cut(self.message, Self::MAX_MESSAGE_BYTES, "… (cut)"),
+        }
+    }
+}
+
+/// The text, if JSON writes it in at most `most` bytes; else as much of it as fits, and `mark`.
+fn cut(mut text: String, most: usize, mark: &str) -> String {
+    if encoded_len(&text) <= most {
+        return text;
+    }
+    let mut left = most.saturating_sub(encoded_len(mark));
+    let end = text.char_indices().find(|(_, character)| match left.checked_sub(encoded(*character)) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    });
+    text.truncate(end.map_or(text.len(), |(at, _)| at));
+    text.push_str(mark);
+    text
+}
+
+/// How many bytes JSON takes for the text between its quotes.
+fn encoded_len(text: &str) -> usize {
+    text.chars().map(encoded).sum()
+}
+
+fn encoded(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
     }
 }
 
@@ -414,5 +461,91 @@ impl<T> Envelope<T> {
     fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Envelope<U> {
         let Self { specversion, id, source, event_type, subject, time, traceparent, data } = self;
         Envelope { specversion, id, source, event_type, subject, time, traceparent, data: wrap(data) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json_text::MAX_JSON_BYTES;
+
+    /// The longest error, all of it in need of escaping.
+    fn longest() -> JobError {
+        JobError::new("\u{1}".repeat(5000), "\u{1}".repeat(1 << 20))
+    }
+
+    #[test]
+    fn the_largest_events_are_within_what_the_broker_takes() {
+        let (job, at) = (JobId::generate(), Timestamp::from_millis(1_800_000_000_123));
+        let worker = WorkerId::from(format!("{}-4194304-deadbeef", "h".repeat(64)));
+        let attempt = |attempt| AttemptSummary {
+            attempt,
+            worker: worker.clone(),
+            started_at: at,
+            ended_at: at,
+            outcome: AttemptOutcome::Cancelled,
+            charged: false,
+            error: Some(longest()),
+        };
+        let attempts: Vec<AttemptSummary> = (u32::MAX - 99..=u32::MAX).map(attempt).collect();
+        let result = JsonText::from_stored(format!("\"{}\"", "x".repeat(MAX_JSON_BYTES - 2))).ok();
+        let ended = JobEvent::Ended(
+            Status::Cancelled,
+            JobEnded {
+                job,
+                run: u32::MAX,
+                attempt: u32::MAX,
+                started_at: Some(at),
+                ended_at: at,
+                result,
+                error: Some(longest()),
+                reason: Some(CancelReason::Requested),
+                attempts,
+            },
+        );
+        let trace = Some(TraceContext::start());
+        let bytes = ended.encode(at, trace).unwrap();
+        assert!((900_000..MAX_EVENT_BYTES).contains(&bytes.len()), "{}", bytes.len());
+
+        let name = "n".repeat(crate::names::MAX_NAME_LEN);
+        let payload =
+            JsonText::from_stored(format!("{{\"p\":\"{}\"}}", "x".repeat(MAX_JSON_BYTES - 8))).unwrap();
+        assert_eq!(payload.as_str().len(), MAX_JSON_BYTES);
+        let created = JobCreated {
+            job,
+            run: u32::MAX,
+            epoch: u32::MAX,
+            kind: name.parse().unwrap(),
+            queue: name.parse().unwrap(),
+            priority: Priority::Normal,
+            payload,
+            limits: Limits { timeout_s: Limits::MAX_TIMEOUT_S, max_attempts: Limits::MAX_ATTEMPTS },
+            cancel_requested: true,
+            created_at: at,
+        };
+        assert!(created.encode(at, trace).unwrap().len() < MAX_EVENT_BYTES);
+    }
+
+    #[test]
+    fn what_is_cut_says_so_and_is_not_cut_again() {
+        let error = JobError::new("code", "x".repeat(5000));
+        assert!(error.message.ends_with("x… (cut)") && error.message.len() == JobError::MAX_MESSAGE_BYTES);
+        assert_eq!(error.clone().within_limits(), error);
+        assert_eq!(JobError::new("code", "x".repeat(4096)).message, "x".repeat(4096));
+    }
+
+    proptest! {
+        #[test]
+        fn an_error_is_within_its_limits_as_json_writes_it(message in "[\\x00-\\x7f\u{80}-\u{10ffff}]{0,300}", times in 1_usize..40) {
+            let message = message.repeat(times);
+            let error = JobError::new("code", message.clone());
+            let written = serde_json::to_string(&error.message).unwrap().len() - 2;
+            prop_assert!(written <= JobError::MAX_MESSAGE_BYTES);
+            prop_assert_eq!(written, encoded_len(&error.message));
+            let kept = error.message.strip_suffix("… (cut)").unwrap_or(&error.message);
+            prop_assert!(message.starts_with(kept));
+        }
     }
 }

@@ -26,7 +26,7 @@ pub use broker::Broker;
 pub use envelope::{DecodeError, Envelope};
 pub use events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent,
-    JobRetrying, JobStarted, Limits,
+    JobRetrying, JobStarted, Limits, MAX_EVENT_BYTES,
 };
 pub use ids::{JobId, RunId, WorkerId};
 pub use json_text::JsonText;

@@ -118,6 +118,27 @@ pub enum Ending {
     Released,
 }
 
+impl Ending {
+    /// The same with its error cut where it is too long, so that document and events agree and fit.
+    fn within_limits(self) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.within_limits()),
+            Self::Retry(error, next_at) => Self::Retry(error.within_limits(), next_at),
+            Self::Finished(_) | Self::Cancelled(_) | Self::Released => self,
+        }
+    }
+
+    /// About how many bytes of the handler's are in it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Finished(result) => result.as_ref().map_or(0, |result| result.as_str().len()),
+            Self::Failed(error) | Self::Retry(error, _) => error.code.len() + error.message.len(),
+            Self::Cancelled(_) | Self::Released => 0,
+        }
+    }
+}
+
 impl Run {
     /// What the ledger makes of a run that it did not know: claimed, or cancelled where that was
     /// asked for before anybody took it.
@@ -229,7 +250,7 @@ impl Run {
     /// by a scan from `announce_by` on.
     #[must_use]
     pub fn ended(&self, ending: Ending, now: DateTime, announce_by: DateTime) -> Self {
-        let mut next = self.clone();
+        let (ending, mut next) = (ending.within_limits(), self.clone());
         let (outcome, error) = match &ending {
             Ending::Finished(_) => (AttemptOutcome::Finished, None),
             Ending::Failed(error) | Ending::Retry(error, _) => (AttemptOutcome::Failed, Some(error.clone())),
@@ -239,7 +260,7 @@ impl Run {
         next.remember_attempt(now, outcome, error);
         match ending {
             Ending::Finished(result) => {
-                next.result = result.map(|result| result.as_str().to_owned());
+                next.result = result.map(JsonText::into_text);
                 next.closed(Status::Finished, now, announce_by)
             }
             Ending::Failed(error) => {

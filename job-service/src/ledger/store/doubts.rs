@@ -10,12 +10,12 @@ use std::{
 use bson::doc;
 use service_kit::{
     StoreError,
-    mongo::{DEADLINE, Durability},
+    mongo::{DEADLINE, Durability, Fitting, Query},
 };
 use shared_events::{RunId, Status};
 use tokio::sync::Notify;
 
-use super::{super::Run, Core, Renewal};
+use super::{super::Run, Core, RUNS, Renewal, scans::TAKEN_BYTES};
 use crate::{chronicle::Deed, held::Claiming};
 
 /// A claim may turn up so long after it was given up: a server that hung still carries out what it has received.
@@ -102,7 +102,7 @@ impl Core {
         let mut claiming: HashMap<RunId, Claiming> =
             looked_at.iter().filter_map(|id| Some((*id, self.held.claiming(*id)?))).collect();
         claiming.retain(|id, _| !self.held.contains(id));
-        let found = self.find(self.mine_among(claiming.keys()), 0).await?;
+        let found = self.find_without_payloads(self.mine_among(claiming.keys())).await?;
         let mut renewal = Renewal::default();
         if !found.is_empty() {
             let claims: Vec<(RunId, u32)> = found.iter().map(|run| (run.id, run.attempt)).collect();
@@ -114,7 +114,15 @@ impl Core {
             let waiting: HashSet<RunId> = mine.iter().map(|run| run.id).collect();
             self.doubts.settle(looked_at.iter().filter(|id| !waiting.contains(id)), long_ago);
         }
-        let taken = mine.into_iter().take(most).filter_map(|run| {
+        let next: Vec<RunId> = mine.iter().take(most).map(|run| run.id).collect();
+        if next.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (filter, most) = (self.mine_among(next.iter()), next.len());
+        let query = Query { filter, most, max_bytes: TAKEN_BYTES, ..Query::default() };
+        let Fitting { ids, .. } = self.mongo.fitting(RUNS, query).await?;
+        let whole = self.find(doc! { "_id": { "$in": ids } }, most).await?;
+        let taken = whole.into_iter().filter_map(|run| {
             let claiming = claiming.remove(&run.id)?;
             self.chronicle.note(Deed::Resumed, run.id, run.attempt);
             Some((run, claiming))

@@ -83,7 +83,10 @@ struct Outcome<'a> {
 }
 
 impl Core {
-    pub(super) async fn commit_endings(self: Arc<Self>, runs: Vec<Run>) -> Vec<Result<Recorded, StoreError>> {
+    pub(super) async fn commit_endings(
+        self: Arc<Self>,
+        runs: Vec<Arc<Run>>,
+    ) -> Vec<Result<Recorded, StoreError>> {
         match self.try_endings(&runs).await {
             Ok(recorded) => recorded,
             Err(error) => runs.iter().map(|_| Err(error.clone())).collect(),
@@ -92,9 +95,9 @@ impl Core {
 
     pub(super) async fn try_endings(
         &self,
-        runs: &[Run],
+        runs: &[Arc<Run>],
     ) -> Result<Vec<Result<Recorded, StoreError>>, StoreError> {
-        let changes = runs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        let changes = runs.iter().map(|run| change(run)).collect::<Result<Vec<_>, _>>()?;
         if self.mongo.change(RUNS, changes, Durability::Journaled).await? == runs.len() as u64 {
             return Ok(runs.iter().map(|_| Ok(Recorded::Stored)).collect());
         }

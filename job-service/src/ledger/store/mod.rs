@@ -42,7 +42,7 @@ const PACE: Duration = Duration::from_millis(30);
 pub struct Ledger {
     core: Arc<Core>,
     claims: GroupCommit<Announced, Claimed>,
-    endings: GroupCommit<Run, Recorded>,
+    endings: GroupCommit<Arc<Run>, Recorded>,
     marks: GroupCommit<Mark, ()>,
 }
 
@@ -143,7 +143,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Where that is not known: do it again.
-    pub async fn record(&self, run: Run) -> Result<Recorded, StoreError> {
+    pub async fn record(&self, run: Arc<Run>) -> Result<Recorded, StoreError> {
         self.endings.submit(run).await
     }
 

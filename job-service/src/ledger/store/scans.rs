@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use bson::{DateTime, doc};
+use bson::{DateTime, Document, doc};
 use futures::TryStreamExt;
 use service_kit::{
     StoreError,
@@ -13,11 +13,11 @@ use service_kit::{
 };
 use shared_events::{Queue, RunId, Status};
 
-use super::{super::Run, Claimed, Ledger, RUNS};
+use super::{super::Run, Claimed, Core, Ledger, RUNS};
 use crate::held::Claiming;
 
 /// The most bytes of the runs that a scan takes at a time.
-const TAKEN_BYTES: usize = 4 << 20;
+pub(super) const TAKEN_BYTES: usize = 4 << 20;
 
 /// Runs that a scan has taken to announce them, without their payloads.
 #[derive(Debug, Default)]
@@ -101,11 +101,18 @@ impl Ledger {
         let runs = core.mongo.collection::<Run>(RUNS);
         core.mongo.run(async move { runs.update_many(mine, vec![forward]).await }).await?;
         let taken = doc! { "_id": { "$in": ids }, "sweep": sweep };
-        let runs = core.mongo.collection::<Run>(RUNS);
-        let runs = core
-            .mongo
-            .run(async move { runs.find(taken).projection(doc! { "payload": 0 }).await?.try_collect().await })
-            .await?;
-        Ok(Taken { runs, more })
+        Ok(Taken { runs: core.find_without_payloads(taken).await?, more })
+    }
+}
+
+impl Core {
+    /// Runs that are not to be run or written back.
+    pub(super) async fn find_without_payloads(&self, filter: Document) -> Result<Vec<Run>, StoreError> {
+        let runs = self.mongo.collection::<Run>(RUNS);
+        self.mongo
+            .run(
+                async move { runs.find(filter).projection(doc! { "payload": 0 }).await?.try_collect().await },
+            )
+            .await
     }
 }
