@@ -10,10 +10,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::{Fault, Line, Plan, Target};
+use super::plan::{Fault, Line, Plan, Stream, Target};
 use super::proxy::Proxy;
 use super::record::{Death, Done};
-use super::store;
+use super::{store, streams};
 use crate::nodes::Node;
 use crate::{Stack, poll};
 
@@ -95,6 +95,11 @@ impl Victim {
         for node in self.stack.nodes() {
             // A job may still kill its worker, which the nurse starts again.
             poll::until(&format!("{} to be ready", node.name()), PATIENCE, || node.ready()).await?;
+        }
+        // A copy that was put back may have had some in it.
+        for stream in Stream::ALL {
+            let removed = || streams::remove_fillers(&self.stack, stream);
+            poll::until("the last fillers to go", PATIENCE, removed).await?;
         }
         Ok(())
     }
@@ -182,7 +187,41 @@ impl Victim {
                 nats.launch()?;
                 self.note(from, fault, None);
             }
+            Fault::Wipe(stream, down) => self.lose_stream(fault, stream, None, down).await?,
+            Fault::SetBackOne(stream, down) => {
+                self.lose_stream(fault, stream, Some(self.copy()), down).await?;
+            }
+            // NATS may be down just then: it is as if nobody had tried.
+            Fault::Delete(stream) => {
+                let from = Timestamp::now();
+                if streams::delete(&self.stack, stream).await.is_ok() {
+                    self.note(from, fault, None);
+                }
+            }
+            Fault::Fill(stream, pause) => {
+                let from = Timestamp::now();
+                if streams::fill(&self.stack, stream, pause).await.is_ok() {
+                    self.note(from, fault, None);
+                }
+            }
         }
+        Ok(())
+    }
+
+    async fn lose_stream(
+        &self,
+        fault: Fault,
+        stream: Stream,
+        copy: Option<PathBuf>,
+        down: Duration,
+    ) -> Result<()> {
+        let _held = self.lock(Target::Nats).lock().await;
+        let (nats, from) = (self.stack.nats(), Timestamp::now());
+        nats.kill().await?;
+        streams::set_back(&self.store(), copy.as_deref(), stream)?;
+        sleep(down).await;
+        nats.launch()?;
+        self.note(from, fault, None);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The jobs of a chaos run: what each is to do, and what its client does with it. A pure function of the seed.
 
+use std::ops::Range;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
@@ -28,6 +30,9 @@ pub const QUEUES: [&str; 3] = ["default", "bulk", SWEPT];
 
 /// The queue whose jobs are cancelled and retried by filter, whoever created them.
 pub const SWEPT: &str = "swept";
+
+/// The bytes of a large payload or result: as much as is allowed, but for the rest of the payload.
+const LARGE: Range<usize> = 100 << 10..500 << 10;
 
 /// A request that acts on all jobs of [`SWEPT`] that it can act on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +83,10 @@ pub struct Script {
     pub retries: u32,
     /// Whether the client deletes it in the end.
     pub deletes: bool,
+    /// How much more than it needs its payload has, in bytes.
+    pub filling: usize,
+    /// How large its result is, in bytes, where that is to be more than a few.
+    pub result_bytes: Option<usize>,
 }
 
 impl Script {
@@ -89,7 +98,13 @@ impl Script {
 
     /// The request's body.
     pub fn body(&self) -> Value {
-        let payload = json!({ "tag": self.tag, "attempts": self.acts, "pause_s": self.pause_s, "linger_s": self.linger_s });
+        let mut payload = json!({ "tag": self.tag, "attempts": self.acts, "pause_s": self.pause_s, "linger_s": self.linger_s });
+        if self.filling > 0 {
+            payload["filling"] = "x".repeat(self.filling).into();
+        }
+        if let Some(bytes) = self.result_bytes {
+            payload["result_bytes"] = bytes.into();
+        }
         let mut body = json!({
             "kind": "fault", "payload": payload, "timeout_s": self.timeout_s,
             "max_attempts": self.max_attempts, "queue": self.queue, "priority": self.priority,
@@ -111,6 +126,7 @@ pub fn scripts(seed: u64, jobs: usize) -> Vec<Script> {
     let mut rng = StdRng::seed_from_u64(seed.wrapping_add(0x6d69_7800));
     let mut scripts: Vec<Script> = (0..jobs).map(|tag| script(&mut rng, tag)).collect();
     batch(&mut rng, &mut scripts);
+    enlarge(&mut rng, &mut scripts);
     scripts
 }
 
@@ -141,6 +157,19 @@ fn batch(rng: &mut StdRng, scripts: &mut [Script]) {
     }
 }
 
+/// Gives some a large payload, and some a large result.
+fn enlarge(rng: &mut StdRng, scripts: &mut [Script]) {
+    // A batch has a limit of its own.
+    for script in scripts.iter_mut().filter(|script| script.batch.is_none()) {
+        if rng.random_bool(0.01) {
+            script.filling = rng.random_range(LARGE);
+        }
+        if rng.random_bool(0.01) {
+            script.result_bytes = Some(rng.random_range(LARGE));
+        }
+    }
+}
+
 fn script(rng: &mut StdRng, tag: usize) -> Script {
     let mut script = Script {
         tag,
@@ -157,6 +186,8 @@ fn script(rng: &mut StdRng, tag: usize) -> Script {
         cancel_after_ms: rng.random_bool(0.12).then(|| rng.random_range(0..2000)),
         retries: if rng.random_bool(0.08) { rng.random_range(1..3) } else { 0 },
         deletes: false,
+        filling: 0,
+        result_bytes: None,
     };
     match rng.random_range(0..100) {
         0..70 => {}
@@ -203,6 +234,8 @@ mod tests {
         assert!(mix.iter().any(|script| script.cancel_after_ms.is_some() && script.retries > 0));
         assert!(QUEUES.iter().all(|queue| mix.iter().any(|script| script.queue == *queue)));
         assert!(mix.iter().any(|script| script.deletes) && mix.iter().any(|script| script.object.is_some()));
+        assert!(mix.iter().any(|script| script.filling > 0 && script.body().to_string().len() < 512 << 10));
+        assert!(mix.iter().any(|script| script.result_bytes.is_some()));
         assert!(mix.windows(2).any(|two| two[0].batch.is_some() && two[0].batch == two[1].batch));
     }
 

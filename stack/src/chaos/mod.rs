@@ -14,6 +14,7 @@ pub mod plan;
 mod proxy;
 mod record;
 mod store;
+mod streams;
 mod summary;
 
 use std::path::PathBuf;
@@ -170,6 +171,9 @@ async fn start(settings: Settings) -> Result<Victim> {
     // An object's window outlasts the run.
     stack = stack.env("WORKER_QUEUES", mix::QUEUES.join(",")).env("RERUN_WINDOW_S", 86_400);
     if settings.faults {
+        // So small that they can be filled, and the log of events is, again and again.
+        stack =
+            stack.env("NATS_JOBS_MAX_MIB", 16).env("NATS_EVENTS_MAX_MIB", 4).env("NATS_CONTROL_MAX_MIB", 2);
         stack = stack.env("RELAY_AFTER_S", 1.5).env("RELAY_SCAN_S", 0.5).env("DUE_SCAN_S", 0.5);
         stack =
             stack.env("RECONCILE_S", 1).env("SILENT_AFTER_S", 5).env("LOG", "info,job=debug").route(route);

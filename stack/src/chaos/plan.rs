@@ -1,11 +1,13 @@
 //! What is done to a stack and when: a pure function of the seed, which can be printed.
 
-use std::fmt;
+mod display;
+
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use shared_events::streams;
 
 /// The pause between two faults, on average.
 const PACE: Duration = Duration::from_millis(1500);
@@ -49,6 +51,31 @@ pub enum Line {
     JobMongo,
 }
 
+/// A stream of NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// The announcements.
+    Jobs,
+    /// The log of events.
+    Events,
+    /// The cancels.
+    Control,
+}
+
+impl Stream {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Jobs, Self::Events, Self::Control];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jobs => streams::JOBS,
+            Self::Events => streams::JOB_EVENTS,
+            Self::Control => streams::JOB_CONTROL,
+        }
+    }
+}
+
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -68,6 +95,14 @@ pub enum Fault {
     Copy,
     /// NATS is killed and started again with its latest copy.
     SetBack(Duration),
+    /// A stream is deleted.
+    Delete(Stream),
+    /// NATS is killed, and started again without one of its streams.
+    Wipe(Stream, Duration),
+    /// NATS is killed, and started again with the latest copy of one of its streams.
+    SetBackOne(Stream, Duration),
+    /// A stream is full for a while.
+    Fill(Stream, Duration),
 }
 
 /// A fault and its time, counted from the start.
@@ -90,7 +125,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of this seed: a kill for each 50 jobs, a pause past the lease, and a cut or stall, for each 200,
-    /// a set-back for each 2,000.
+    /// a set-back for each 2,000; a single stream lost, and one full, for each 500.
     pub fn new(seed: u64, size: Size) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let rng = &mut rng;
@@ -104,12 +139,24 @@ impl Plan {
             (0..size.jobs / 1000).map(|_| Fault::Pause(any_target(rng, size), millis(rng, 500..6000))),
         );
         faults.extend((0..(size.jobs / 200).max(4)).map(|_| cut(rng)));
+        faults.extend(
+            (0..(size.jobs / 500).max(2)).map(|_| Fault::Fill(any_stream(rng), millis(rng, 500..4000))),
+        );
+        faults.extend((0..(size.jobs / 1000).max(1)).map(|_| match rng.random_bool(0.5) {
+            true => Fault::Delete(any_stream(rng)),
+            false => Fault::Wipe(any_stream(rng), down(rng)),
+        }));
         faults.shuffle(rng);
         for _ in 0..(size.jobs / 2000).max(1) {
             let at = rng.random_range(0..faults.len());
             faults.insert(at, Fault::Copy);
             let later = (at + rng.random_range(2..12)).min(faults.len());
             faults.insert(later, Fault::SetBack(down(rng)));
+        }
+        let copied = faults.iter().position(|fault| *fault == Fault::Copy).map_or(0, |at| at + 1);
+        for _ in 0..(size.jobs / 1000).max(1) {
+            let later = rng.random_range(copied..=faults.len());
+            faults.insert(later, Fault::SetBackOne(any_stream(rng), down(rng)));
         }
         let mut at = PACE;
         let timed = faults.into_iter().map(|fault| {
@@ -143,6 +190,10 @@ fn any_target(rng: &mut StdRng, size: Size) -> Target {
     }
 }
 
+fn any_stream(rng: &mut StdRng) -> Stream {
+    Stream::ALL[rng.random_range(0..Stream::ALL.len())]
+}
+
 fn cut(rng: &mut StdRng) -> Fault {
     let line = [Line::Nats, Line::ApiMongo, Line::JobMongo][rng.random_range(0..3)];
     match rng.random_range(0..100) {
@@ -160,59 +211,6 @@ fn down(rng: &mut StdRng) -> Duration {
 
 fn millis(rng: &mut StdRng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.random_range(range))
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Api(index) => write!(f, "api-{}", index + 1),
-            Self::Worker(index) => write!(f, "worker-{}", index + 1),
-            Self::Nats => f.write_str("nats"),
-            Self::ApiMongo => f.write_str("api-mongo"),
-            Self::JobMongo => f.write_str("job-mongo"),
-        }
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nats => "nats",
-            Self::ApiMongo => "api-mongo",
-            Self::JobMongo => "job-mongo",
-        })
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kill(target, down) => write!(f, "kill {target}, back after {} ms", down.as_millis()),
-            Self::Pause(target, pause) => write!(f, "pause {target} for {} ms", pause.as_millis()),
-            Self::Cut(line) => write!(f, "cut all connections to {line}"),
-            Self::CutBeforeReply(line, times) => {
-                write!(f, "cut {times} writes to {line} before their replies")
-            }
-            Self::Stall(line, pause) => {
-                write!(f, "stall the connections to {line} for {} ms", pause.as_millis())
-            }
-            Self::Deaden(line, pause) => {
-                write!(f, "deaden the connections to {line} for {} ms", pause.as_millis())
-            }
-            Self::Copy => f.write_str("copy the store of nats"),
-            Self::SetBack(down) => {
-                write!(f, "set nats back to its copy, back after {} ms", down.as_millis())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.faults
-            .iter()
-            .try_for_each(|timed| writeln!(f, "{:>8.1} s  {}", timed.at.as_secs_f64(), timed.fault))
-    }
 }
 
 #[cfg(test)]
@@ -242,5 +240,11 @@ mod tests {
         };
         assert!(count(line) >= 50);
         assert_eq!(count(|fault| matches!(fault, Fault::SetBack(_))), 5);
+        for stream in Stream::ALL {
+            let lost = |timed: &&Timed| matches!(timed.fault, Fault::Delete(of) | Fault::Wipe(of, _) | Fault::SetBackOne(of, _) if of == stream);
+            let full = |timed: &&Timed| matches!(timed.fault, Fault::Fill(of, _) if of == stream);
+            assert!(plan.faults.iter().filter(lost).count() >= 3, "{stream:?}");
+            assert!(plan.faults.iter().filter(full).count() >= 3, "{stream:?}");
+        }
     }
 }

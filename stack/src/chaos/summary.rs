@@ -123,6 +123,9 @@ fn kind(fault: Fault, record: &Record) -> String {
         Fault::Deaden(..) => "dead connections".into(),
         Fault::Copy => "copies of the store of nats".into(),
         Fault::SetBack(_) => "set-backs of nats to a copy".into(),
+        Fault::Delete(stream) | Fault::Wipe(stream, _) => format!("losses of {} alone", stream.name()),
+        Fault::SetBackOne(stream, _) => format!("set-backs of {} alone", stream.name()),
+        Fault::Fill(stream, _) => format!("times that {} was full", stream.name()),
     }
 }
 
