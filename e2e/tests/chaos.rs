@@ -15,8 +15,16 @@ const SEED: u64 = 20_261_120;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_promise_holds_while_everything_is_killed_paused_cut_and_set_back() {
     println!("seed {SEED}");
-    let settings =
-        Settings { seed: SEED, jobs: 250, apis: 2, workers: 3, faults: true, profile: Profile::default() };
+    let settings = Settings {
+        seed: SEED,
+        jobs: 250,
+        apis: 2,
+        workers: 3,
+        faults: true,
+        replica_sets: false,
+        clock_steps: false,
+        profile: Profile::default(),
+    };
     let outcome = chaos::run(settings, |word| println!("{word}")).await.unwrap();
     println!("{}", outcome.summary);
     assert_eq!(outcome.violations, [], "what is left of it is in {:?}", outcome.folder);

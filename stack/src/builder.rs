@@ -28,7 +28,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     work_dir: Option<PathBuf>,
     env: Environment,
-    replica_set: bool,
+    members: usize,
     profile: Profile,
     supervise: bool,
     sink: Option<Sink>,
@@ -72,7 +72,7 @@ impl Default for Builder {
             data: None,
             work_dir: None,
             env: Environment::default(),
-            replica_set: false,
+            members: 0,
             profile: Profile::default(),
             supervise: false,
             sink: None,
@@ -135,8 +135,13 @@ impl Builder {
     }
 
     /// Runs each mongod as a replica set with one member.
-    pub fn replica_set(mut self, yes: bool) -> Self {
-        self.replica_set = yes;
+    pub fn replica_set(self, yes: bool) -> Self {
+        self.replica_sets_of(usize::from(yes))
+    }
+
+    /// Runs each MongoDB as a replica set with so many members; with 0, alone.
+    pub fn replica_sets_of(mut self, members: usize) -> Self {
+        self.members = members;
         self
     }
 
@@ -168,7 +173,7 @@ impl Builder {
     /// Starts everything, and returns when everything answers.
     pub async fn start(self) -> Result<Stack> {
         anyhow::ensure!(
-            !(self.replica_set && self.data.is_some()),
+            self.members == 0 || self.data.is_none(),
             "a replica set remembers its port, which is leased anew each time: it cannot be kept in a folder"
         );
         let port = self.port.map_or_else(PortLease::any, PortLease::exactly)?;
@@ -186,12 +191,13 @@ impl Builder {
         let servers = async {
             let servers = Servers::find().await?;
             let sink = || self.sink.clone();
-            let (folder, replica_set) = (&folder, self.replica_set);
-            let mongo = |name| Mongo { name, servers, folder, replica_set, sink: sink() }.node();
+            let (folder, members) = (&folder, self.members);
+            let mongo = |name| Mongo { name, servers, folder, members, sink: sink() }.nodes();
             let nats = Nats { servers, folder, sink: sink() }.node()?;
             let (api_mongo, job_mongo) = (mongo("api-mongo")?, mongo("job-mongo")?);
             let nginx = Nginx { servers, folder, port, replicas: &api_ports, sink: sink() }.node()?;
-            tokio::try_join!(nats.start(), api_mongo.start(), job_mongo.start(), nginx.start())?;
+            let mongos = try_join_all(api_mongo.iter().chain(&job_mongo).map(Node::start));
+            tokio::try_join!(nats.start(), mongos, nginx.start())?;
             anyhow::Ok((nats, api_mongo, job_mongo, nginx))
         };
         let ((), (nats, api_mongo, job_mongo, nginx)) = tokio::try_join!(build, servers)?;
@@ -205,8 +211,8 @@ impl Builder {
         let common = Replicas {
             profile: self.profile,
             nats_url: url(&nats),
-            api_mongo_url: url(&api_mongo),
-            job_mongo_url: url(&job_mongo),
+            api_mongo_url: url(&api_mongo[0]),
+            job_mongo_url: url(&job_mongo[0]),
             env: self.env,
             work_dir,
             logs,

@@ -27,8 +27,9 @@ pub struct Stack {
     pub(crate) apis: Vec<Node>,
     pub(crate) workers: Vec<Node>,
     pub(crate) nats: Node,
-    pub(crate) api_mongo: Node,
-    pub(crate) job_mongo: Node,
+    /// The members of its replica set, or one mongod alone.
+    pub(crate) api_mongo: Vec<Node>,
+    pub(crate) job_mongo: Vec<Node>,
     pub(crate) replicas: Replicas,
     pub(crate) folder: Folder,
 }
@@ -117,13 +118,23 @@ impl Stack {
         &self.nats
     }
 
-    /// The api-service's MongoDB.
+    /// The api-service's MongoDB; of a replica set one member, whose URL names all.
     pub fn api_mongo(&self) -> &Node {
+        &self.api_mongo[0]
+    }
+
+    /// The job-service's MongoDB; of a replica set one member, whose URL names all.
+    pub fn job_mongo(&self) -> &Node {
+        &self.job_mongo[0]
+    }
+
+    /// All members of the replica set of the api-service's MongoDB.
+    pub fn api_mongo_members(&self) -> &[Node] {
         &self.api_mongo
     }
 
-    /// The job-service's MongoDB.
-    pub fn job_mongo(&self) -> &Node {
+    /// All members of the replica set of the job-service's MongoDB.
+    pub fn job_mongo_members(&self) -> &[Node] {
         &self.job_mongo
     }
 
@@ -134,8 +145,8 @@ impl Stack {
 
     /// Every part, the services first.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        let servers = [&self.nginx, &self.nats, &self.api_mongo, &self.job_mongo];
-        self.apis.iter().chain(&self.workers).chain(servers)
+        let services = self.apis.iter().chain(&self.workers);
+        services.chain([&self.nginx, &self.nats]).chain(&self.api_mongo).chain(&self.job_mongo)
     }
 
     /// The folder with the data and `logs/`.
@@ -170,7 +181,7 @@ impl Stack {
         let services = self.apis.iter().chain(&self.workers);
         join_all(services.map(|service| service.terminate_within(SERVICES_GRACE))).await;
         self.nginx.terminate_within(SERVERS_GRACE).await?;
-        let stores = [&self.nats, &self.api_mongo, &self.job_mongo];
+        let stores = [&self.nats].into_iter().chain(&self.api_mongo).chain(&self.job_mongo);
         try_join_all(stores.map(|store| store.terminate_within(SERVERS_GRACE))).await?;
         self.folder.close()
     }

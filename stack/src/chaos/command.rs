@@ -31,6 +31,12 @@ pub struct Options {
     /// Nothing goes wrong; then nothing may happen twice
     #[arg(long)]
     no_faults: bool,
+    /// Each MongoDB is a replica set of three, and primaries are killed
+    #[arg(long)]
+    replica_sets: bool,
+    /// The clock of one worker jumps back and forth; needs libfaketime, which is fetched from Debian
+    #[arg(long)]
+    clock_steps: bool,
     /// Builds the services with optimizations
     #[arg(long)]
     release: bool,
@@ -51,6 +57,8 @@ pub async fn command(options: Options) -> Result<ExitCode> {
         apis: options.api.max(1),
         workers: options.workers.max(1),
         faults: !options.no_faults,
+        replica_sets: options.replica_sets,
+        clock_steps: options.clock_steps && !options.no_faults,
         profile: if options.release { Profile::Release } else { Profile::Dev },
     };
     if options.plan {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::plan::{Fault, Line, Plan, Stream, Target};
 use super::proxy::Proxy;
 use super::record::{Death, Done};
-use super::{store, streams};
+use super::{clock, store, streams};
 use crate::nodes::Node;
 use crate::{Stack, poll};
 
@@ -37,22 +37,27 @@ pub(super) struct Victim {
 #[derive(Debug)]
 pub(super) struct Proxies {
     pub(super) nats: Proxy,
-    pub(super) api_mongo: Proxy,
-    pub(super) job_mongo: Proxy,
+    /// That of the job-service's and that of the api-service's; none before replica sets.
+    pub(super) mongo: Option<(Proxy, Proxy)>,
 }
 
 impl Proxies {
-    fn of(&self, line: Line) -> &Proxy {
+    /// None where nothing stands between.
+    fn of(&self, line: Line) -> Option<&Proxy> {
         match line {
-            Line::Nats => &self.nats,
-            Line::ApiMongo => &self.api_mongo,
-            Line::JobMongo => &self.job_mongo,
+            Line::Nats => Some(&self.nats),
+            Line::ApiMongo => self.mongo.as_ref().map(|(_, api)| api),
+            Line::JobMongo => self.mongo.as_ref().map(|(job, _)| job),
         }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Proxy> {
+        [Line::Nats, Line::ApiMongo, Line::JobMongo].into_iter().filter_map(|line| self.of(line))
     }
 
     /// How many replies were cut off.
     pub(super) fn replies_cut(&self) -> usize {
-        [&self.nats, &self.api_mongo, &self.job_mongo].map(Proxy::replies_cut).iter().sum()
+        self.all().map(Proxy::replies_cut).sum()
     }
 }
 
@@ -86,11 +91,11 @@ impl Victim {
             done??;
         }
         if let Some(proxies) = &self.proxies {
-            [Line::Nats, Line::ApiMongo, Line::JobMongo].iter().for_each(|line| proxies.of(*line).heal());
+            proxies.all().for_each(Proxy::heal);
         }
         for (target, lock) in &self.locks {
             let _held = lock.lock().await;
-            self.node(*target).launch()?;
+            self.members(*target).iter().try_for_each(|node| node.launch())?;
         }
         for node in self.stack.nodes() {
             // A job may still kill its worker, which the nurse starts again.
@@ -127,7 +132,7 @@ impl Victim {
         match fault {
             Fault::Kill(target, down) => {
                 let _held = self.lock(target).lock().await;
-                let node = self.node(target);
+                let node = self.node(target).await;
                 let (from, pid) = (Timestamp::now(), node.pid());
                 // One that is down already died of a job, and is about to be started by the nurse.
                 if pid.is_some() {
@@ -139,7 +144,7 @@ impl Victim {
             }
             Fault::Pause(target, pause) => {
                 let _held = self.lock(target).lock().await;
-                let node = self.node(target);
+                let node = self.node(target).await;
                 let (from, pid) = (Timestamp::now(), node.pid());
                 node.pause();
                 sleep(pause).await;
@@ -198,6 +203,11 @@ impl Victim {
                     self.note(from, fault, None);
                 }
             }
+            Fault::StepClock(seconds) => {
+                let from = Timestamp::now();
+                clock::step(&self.stack, seconds).context("could not step a worker's clock")?;
+                self.note(from, fault, None);
+            }
             Fault::Fill(stream, pause) => {
                 let from = Timestamp::now();
                 if streams::fill(&self.stack, stream, pause).await.is_ok() {
@@ -231,16 +241,30 @@ impl Victim {
     }
 
     fn proxy(&self, line: Line) -> &Proxy {
-        self.proxies.as_ref().expect("whoever plans faults has proxies").of(line)
+        let proxy = self.proxies.as_ref().and_then(|proxies| proxies.of(line));
+        proxy.expect("whoever plans faults of a line has a proxy in it")
     }
 
-    fn node(&self, target: Target) -> &Node {
+    /// The process that is meant just now: of a replica set its primary, if it has one.
+    async fn node(&self, target: Target) -> &Node {
+        let members = self.members(target);
+        if members.len() > 1 {
+            for member in members {
+                if member.is_primary().await {
+                    return member;
+                }
+            }
+        }
+        &members[0]
+    }
+
+    fn members(&self, target: Target) -> &[Node] {
         match target {
-            Target::Api(index) => self.stack.api(index),
-            Target::Worker(index) => self.stack.worker(index),
-            Target::Nats => self.stack.nats(),
-            Target::ApiMongo => self.stack.api_mongo(),
-            Target::JobMongo => self.stack.job_mongo(),
+            Target::Api(index) => &self.stack.apis()[index..=index],
+            Target::Worker(index) => &self.stack.workers()[index..=index],
+            Target::Nats => std::slice::from_ref(self.stack.nats()),
+            Target::ApiMongo => self.stack.api_mongo_members(),
+            Target::JobMongo => self.stack.job_mongo_members(),
         }
     }
 

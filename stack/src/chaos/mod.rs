@@ -6,6 +6,7 @@
 
 pub mod check;
 mod client;
+mod clock;
 mod collect;
 mod command;
 mod faults;
@@ -56,6 +57,10 @@ pub struct Settings {
     pub workers: usize,
     /// Whether anything goes wrong at all.
     pub faults: bool,
+    /// Whether each MongoDB is a replica set of three, whose primaries are killed.
+    pub replica_sets: bool,
+    /// Whether the clock of one worker is stepped.
+    pub clock_steps: bool,
     /// How the services are built.
     pub profile: Profile,
 }
@@ -66,7 +71,14 @@ impl Settings {
     }
 
     fn size(&self) -> Size {
-        Size { jobs: self.jobs, apis: self.apis, workers: self.workers, lease: self.lease() }
+        Size {
+            jobs: self.jobs,
+            apis: self.apis,
+            workers: self.workers,
+            lease: self.lease(),
+            replica_sets: self.replica_sets,
+            clock_steps: self.clock_steps,
+        }
     }
 
     /// What is done to the stack.
@@ -137,6 +149,7 @@ pub async fn run(settings: Settings, tell: impl Fn(&str)) -> Result<Outcome> {
         clients,
         sweeps,
         lease: settings.lease(),
+        felt: Duration::from_secs(if settings.replica_sets { 15 } else { 3 }),
         calm: !settings.faults,
         unquiet: quiet.err().map(|error| error.to_string()),
         ..collect::collect(&victim, &place).await?
@@ -163,13 +176,22 @@ async fn start(settings: Settings) -> Result<Victim> {
     let proxies: Arc<Mutex<Vec<Proxy>>> = Arc::default();
     let route = {
         let proxies = proxies.clone();
-        move |name: &str, url: &str| proxy(&proxies, name, url)
+        move |name: &str, url: &str| match settings.replica_sets && name != "nats" {
+            true => url.to_owned(),
+            false => proxy(&proxies, name, url),
+        }
     };
     let mut stack = Stack::builder().api(settings.apis).workers(settings.workers).profile(settings.profile);
     stack = stack.env("LEASE_S", settings.lease().as_secs()).env("WORKER_FAULTS", true);
     stack = stack.env("WORKER_CHRONICLE_DIR", collect::CHRONICLES).env("RETRY_BASE_S", 0.2);
     // An object's window outlasts the run.
     stack = stack.env("WORKER_QUEUES", mix::QUEUES.join(",")).env("RERUN_WINDOW_S", 86_400);
+    if settings.replica_sets {
+        stack = stack.replica_sets_of(3);
+    }
+    if settings.clock_steps {
+        stack = clock::with_own_clock(stack, 0).await?;
+    }
     if settings.faults {
         // So small that they can be filled, and the log of events is, again and again.
         stack =
@@ -179,9 +201,9 @@ async fn start(settings: Settings) -> Result<Victim> {
             stack.env("RECONCILE_S", 1).env("SILENT_AFTER_S", 5).env("LOG", "info,job=debug").route(route);
         let stack = stack.start().await?;
         let mut proxies = std::mem::take(&mut *proxies.lock().expect("nobody panics with it"));
-        let mut next = || proxies.pop().context("a server without a proxy");
-        let (job_mongo, api_mongo, nats) = (next()?, next()?, next()?);
-        return Ok(Victim::new(stack, Some(Proxies { nats, api_mongo, job_mongo })));
+        let mongo = if settings.replica_sets { None } else { proxies.pop().zip(proxies.pop()) };
+        let nats = proxies.pop().context("NATS without a proxy")?;
+        return Ok(Victim::new(stack, Some(Proxies { nats, mongo })));
     }
     Ok(Victim::new(stack.start().await?, None))
 }

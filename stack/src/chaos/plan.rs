@@ -23,6 +23,10 @@ pub struct Size {
     pub workers: usize,
     /// The workers' lease.
     pub lease: Duration,
+    /// Whether each MongoDB is a replica set of three.
+    pub replica_sets: bool,
+    /// Whether the clock of the first worker can be stepped.
+    pub clock_steps: bool,
 }
 
 /// A process.
@@ -34,9 +38,9 @@ pub enum Target {
     Worker(usize),
     /// nats-server.
     Nats,
-    /// The api-service's mongod.
+    /// The api-service's mongod; of a replica set its primary.
     ApiMongo,
-    /// The job-service's mongod.
+    /// The job-service's mongod; of a replica set its primary.
     JobMongo,
 }
 
@@ -103,6 +107,8 @@ pub enum Fault {
     SetBackOne(Stream, Duration),
     /// A stream is full for a while.
     Fill(Stream, Duration),
+    /// The wall clock of the first worker is so many seconds off from now on.
+    StepClock(i64),
 }
 
 /// A fault and its time, counted from the start.
@@ -138,7 +144,7 @@ impl Plan {
         faults.extend(
             (0..size.jobs / 1000).map(|_| Fault::Pause(any_target(rng, size), millis(rng, 500..6000))),
         );
-        faults.extend((0..(size.jobs / 200).max(4)).map(|_| cut(rng)));
+        faults.extend((0..(size.jobs / 200).max(4)).map(|_| cut(rng, size)));
         faults.extend(
             (0..(size.jobs / 500).max(2)).map(|_| Fault::Fill(any_stream(rng), millis(rng, 500..4000))),
         );
@@ -146,6 +152,9 @@ impl Plan {
             true => Fault::Delete(any_stream(rng)),
             false => Fault::Wipe(any_stream(rng), down(rng)),
         }));
+        if size.clock_steps {
+            faults.extend((0..(size.jobs / 100).max(4)).map(|_| Fault::StepClock(any_offset(rng))));
+        }
         faults.shuffle(rng);
         for _ in 0..(size.jobs / 2000).max(1) {
             let at = rng.random_range(0..faults.len());
@@ -174,7 +183,14 @@ impl Plan {
 
     /// How many jobs take about this long.
     pub fn jobs_in(length: Duration) -> usize {
-        let size = |jobs| Size { jobs, apis: 1, workers: 1, lease: Duration::from_secs(3) };
+        let size = |jobs| Size {
+            jobs,
+            apis: 1,
+            workers: 1,
+            lease: Duration::from_secs(3),
+            replica_sets: false,
+            clock_steps: false,
+        };
         let each = Self::new(0, size(10_000)).length / 10_000;
         (length.as_secs_f64() / each.as_secs_f64()).ceil() as usize
     }
@@ -194,8 +210,21 @@ fn any_stream(rng: &mut StdRng) -> Stream {
     Stream::ALL[rng.random_range(0..Stream::ALL.len())]
 }
 
-fn cut(rng: &mut StdRng) -> Fault {
+/// An hour or some seconds, ahead or behind, or none.
+fn any_offset(rng: &mut StdRng) -> i64 {
+    [-3600, -20, 0, 20, 3600][rng.random_range(0..5)]
+}
+
+fn cut(rng: &mut StdRng, size: Size) -> Fault {
     let line = [Line::Nats, Line::ApiMongo, Line::JobMongo][rng.random_range(0..3)];
+    if size.replica_sets {
+        // A driver finds out the members' own addresses, so nothing can stand between.
+        match line {
+            Line::Nats => {}
+            Line::ApiMongo => return Fault::Kill(Target::ApiMongo, down(rng)),
+            Line::JobMongo => return Fault::Kill(Target::JobMongo, down(rng)),
+        }
+    }
     match rng.random_range(0..100) {
         0..25 => Fault::Cut(line),
         25..60 => Fault::CutBeforeReply(line, rng.random_range(1..6)),
@@ -218,13 +247,35 @@ mod tests {
     use super::*;
 
     fn size(jobs: usize) -> Size {
-        Size { jobs, apis: 2, workers: 3, lease: Duration::from_secs(3) }
+        let lease = Duration::from_secs(3);
+        Size { jobs, apis: 2, workers: 3, lease, replica_sets: false, clock_steps: false }
     }
 
     #[test]
     fn a_plan_is_a_function_of_its_seed() {
         assert_eq!(Plan::new(7, size(500)), Plan::new(7, size(500)));
         assert_ne!(Plan::new(7, size(500)), Plan::new(8, size(500)));
+    }
+
+    #[test]
+    fn on_replica_sets_primaries_are_killed_instead_of_connections_cut() {
+        let plan = Plan::new(1, Size { replica_sets: true, ..size(1000) });
+        let is_cut = |fault: &Fault| matches!(fault, Fault::Cut(line) | Fault::CutBeforeReply(line, _) | Fault::Stall(line, _) | Fault::Deaden(line, _) if *line != Line::Nats);
+        assert!(!plan.faults.iter().any(|timed| is_cut(&timed.fault)));
+        for target in [Target::ApiMongo, Target::JobMongo] {
+            assert!(
+                plan.faults.iter().any(|timed| matches!(timed.fault, Fault::Kill(of, _) if of == target))
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_workers_clock_is_stepped_where_that_is_asked_for() {
+        let steps = |clock_steps| {
+            let plan = Plan::new(1, Size { clock_steps, ..size(1000) });
+            plan.faults.iter().filter(|timed| matches!(timed.fault, Fault::StepClock(_))).count()
+        };
+        assert_eq!((steps(false), steps(true)), (0, 10));
     }
 
     #[test]

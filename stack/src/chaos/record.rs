@@ -33,6 +33,8 @@ pub(super) struct Record {
     pub(super) fsck: Report,
     /// The workers' lease.
     pub(super) lease: Duration,
+    /// How long a fault is felt: processes start again, connections are made anew, primaries are elected.
+    pub(super) felt: Duration,
     /// Nothing was to go wrong.
     pub(super) calm: bool,
     /// Why the wait for quiet was given up, if it was.

@@ -125,6 +125,7 @@ fn kind(fault: Fault, record: &Record) -> String {
         Fault::SetBack(_) => "set-backs of nats to a copy".into(),
         Fault::Delete(stream) | Fault::Wipe(stream, _) => format!("losses of {} alone", stream.name()),
         Fault::SetBackOne(stream, _) => format!("set-backs of {} alone", stream.name()),
+        Fault::StepClock(_) => "steps of a worker's clock".into(),
         Fault::Fill(stream, _) => format!("times that {} was full", stream.name()),
     }
 }

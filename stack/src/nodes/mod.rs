@@ -60,6 +60,14 @@ impl Node {
         &self.url
     }
 
+    /// Whether it is a MongoDB that can be written to; false where it does not answer.
+    pub async fn is_primary(&self) -> bool {
+        match &*self.probe {
+            Probe::Mongo(mongo) => mongo.is_primary().await.unwrap_or(false),
+            Probe::Succeeds(_) => false,
+        }
+    }
+
     /// Starts it, on the same ports and data as before, and waits until it is ready.
     pub async fn start(&self) -> Result<()> {
         self.launch()?;

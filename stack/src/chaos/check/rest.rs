@@ -8,9 +8,6 @@ use crate::chaos::plan::{Fault, Line, Target};
 use crate::chaos::record::{Done, Record};
 use crate::fsck::RunDoc;
 
-/// A fault is felt for a while: processes start again, connections are made anew.
-const FELT_MS: i64 = 3000;
-
 /// What is left over as a whole.
 pub(super) fn check_all(record: &Record) -> Vec<Violation> {
     let left = record.left.iter().filter(|(_, left)| *left > 0);
@@ -85,8 +82,8 @@ fn failed(run: &RunDoc, act: Act, code: &str, record: &Record) -> Option<String>
 
 /// Whether something was done to the worker, or to its way to the ledger, while the attempt was under way.
 pub(in crate::chaos) fn is_explained(attempt: &AttemptSummary, record: &Record) -> bool {
-    let lease = i64::try_from(record.lease.as_millis()).unwrap_or(0);
-    let (from, to) = (attempt.started_at.millis() - FELT_MS - lease, attempt.ended_at.millis());
+    let before = i64::try_from((record.lease + record.felt).as_millis()).unwrap_or(0);
+    let (from, to) = (attempt.started_at.millis() - before, attempt.ended_at.millis());
     let pid = attempt.worker.as_str().rsplit('-').nth(1).and_then(|pid| pid.parse::<u32>().ok());
     let hits = |done: &Done| match done.fault {
         Fault::Kill(Target::JobMongo, _) | Fault::Pause(Target::JobMongo, _) => true,

@@ -53,6 +53,7 @@ impl fmt::Display for Fault {
                 let (name, down) = (stream.name(), down.as_millis());
                 write!(f, "set {name} back to its copy, nats back after {down} ms")
             }
+            Self::StepClock(seconds) => write!(f, "step the clock of worker-1 to {seconds:+} s"),
             Self::Fill(stream, pause) => write!(f, "fill {} for {} ms", stream.name(), pause.as_millis()),
         }
     }
