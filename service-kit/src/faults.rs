@@ -1,14 +1,19 @@
-//! For tests only: gaps at which a process can be made to die, and safeguards that can be switched
-//! off to show that they are needed. Without the feature `failpoints` both cost nothing and do nothing.
+//! For tests only: gaps at which a process can be made to die or to stand still, and safeguards that can be
+//! switched off to show that they are needed. Without the feature `failpoints` both cost nothing and do nothing.
 
 /// A place between two steps: a process that dies here must leave nothing that does not heal.
 ///
 /// With the feature, `FAILPOINTS=<name>=return` (or `1*return`, …; the syntax of the `fail` crate)
-/// aborts the process here.
+/// aborts the process here, and `<name>=1*return(stop)` stops all of it here as SIGSTOP does, so that a test
+/// can do something meanwhile; it goes on after a SIGCONT.
 #[inline]
 pub fn gap(name: &str) {
     #[cfg(feature = "failpoints")]
-    fail::fail_point!(name, |_| {
+    fail::fail_point!(name, |how: Option<String>| {
+        if how.as_deref() == Some("stop") {
+            eprintln!("failpoint {name}: stopping");
+            return nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("it may stop itself");
+        }
         eprintln!("failpoint {name}: aborting");
         std::process::abort()
     });
@@ -19,7 +24,7 @@ pub fn gap(name: &str) {
 /// Something that would be wrong without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safeguard {
-    /// Writes of an older attempt are refused.
+    /// Writes of an attempt that does not hold the run are refused.
     Fence,
     /// Scans announce what the direct path did not.
     RelayScan,

@@ -22,7 +22,7 @@ pub(crate) use nginx::Nginx;
 pub(crate) use service::{Role, Service};
 
 /// How long a part may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LINES_SHOWN: usize = 15;
 
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
@@ -78,6 +78,12 @@ impl Node {
     pub async fn restart(&self) -> Result<()> {
         self.terminate().await?;
         self.start().await
+    }
+
+    /// Waits until it stands still at a failpoint of its own (`FAILPOINTS=<name>=1*return(stop)`).
+    pub async fn paused(&self) -> Result<()> {
+        let what = format!("{} to stand still", self.name());
+        poll::until(&what, PATIENCE, || async { self.is_paused() }).await
     }
 
     /// Waits until it is ready. Fails, with the end of its log, when it is not in time or ends instead.

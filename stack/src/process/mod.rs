@@ -182,7 +182,13 @@ impl Process {
         })
     }
 
-    /// SIGCONT after [`Self::pause`].
+    /// Whether it stands still, all its threads: paused from outside, or by itself at a failpoint.
+    pub fn is_paused(&self) -> bool {
+        let look = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        self.while_running(|pid| matches!(waitid(Id::Pid(pid), look), Ok(WaitStatus::Stopped(..))))
+    }
+
+    /// SIGCONT after [`Self::pause`], or after it has paused itself.
     pub fn resume(&self) -> bool {
         self.signal_all(Signal::SIGCONT)
     }
