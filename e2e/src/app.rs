@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::{Client, JobView, LedgerRun, Status};
 
 /// How long a condition may take that needs nobody's time-out.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 const LINES_SHOWN: usize = 25;
 
 /// A running stack and a client of its nginx; whatever the client can do can be called on it.
@@ -65,6 +65,23 @@ impl App {
     #[must_use]
     pub fn replica(&self, index: usize) -> Client {
         Client::new(self.stack.api(index).url())
+    }
+
+    /// Waits until all services have noticed that NATS is away: what they publish before that may still get there.
+    ///
+    /// # Panics
+    /// Where one does not notice.
+    pub async fn nats_is_missed(&self) {
+        for service in self.stack.apis().iter().chain(self.stack.workers()).filter(|node| node.is_running()) {
+            let client = Client::new(service.url());
+            let missed = || async {
+                let said = client.try_send(client.request(reqwest::Method::GET, "/health/ready")).await;
+                let said = said.map_err(|error| error.to_string())?.body;
+                if said.contains(r#""nats":"away""#) { Ok(()) } else { Err(said) }
+            };
+            let what = format!("{} to miss NATS", service.name());
+            poll::until(&what, SOON, missed).await.unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     /// Waits until the job is running, and says how it then stands.
@@ -120,12 +137,17 @@ impl App {
         jobs.client().database("hasty_api").drop().await.expect("the database can be dropped");
     }
 
+    /// The ledger's runs, as it stores them.
+    pub async fn runs(&self) -> Collection<Document> {
+        collection(self.stack.job_mongo(), "hasty_jobs", "runs").await
+    }
+
     /// How many runs the ledger has.
     ///
     /// # Panics
     /// Where its database cannot be read.
     pub async fn ledger_runs(&self, filter: Document) -> u64 {
-        let runs = collection::<Document>(self.stack.job_mongo(), "hasty_jobs", "runs").await;
+        let runs = self.runs().await;
         runs.count_documents(filter).await.expect("the runs can be counted")
     }
 

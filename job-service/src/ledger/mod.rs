@@ -1,6 +1,7 @@
 //! The ledger: one document a run, sole judge of how a run ended.
 
 mod examine;
+mod fence;
 mod run;
 mod store;
 

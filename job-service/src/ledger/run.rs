@@ -11,6 +11,8 @@ use shared_events::{
     WorkerId,
 };
 
+use super::fence::Fence;
+
 /// How many attempts a run remembers.
 const ATTEMPTS_KEPT: usize = 100;
 
@@ -41,7 +43,7 @@ pub struct Run {
     pub created_at: DateTime,
     /// Where it stands.
     pub status: Status,
-    /// The number of the latest claim: the fence.
+    /// The number of the latest claim; together with `worker` the fence.
     pub attempt: u32,
     /// How many attempts count towards `max_attempts`.
     pub charged: u32,
@@ -277,6 +279,11 @@ impl Run {
                 next.requeued(now, announce_by)
             }
         }
+    }
+
+    /// Who holds it, or held it last.
+    pub(super) fn fence(&self) -> Fence {
+        Fence::new(self.attempt, self.worker.clone())
     }
 
     /// What is to be told about the run as it stands; none where nobody claimed it yet.

@@ -11,7 +11,7 @@ use service_kit::{
     StoreError, Weigh,
     mongo::{Durability, Statement, raw},
 };
-use shared_events::{JobCreated, RunId, Status, TraceContext};
+use shared_events::{JobCreated, RunId, Status, TraceContext, WorkerId};
 
 use super::{
     super::{Found, Run, examine},
@@ -199,6 +199,7 @@ impl Core {
                 "_id": read.id.to_string(),
                 "status": read.status.as_str(),
                 "attempt": i64::from(read.attempt),
+                "worker": read.worker.as_ref().map(WorkerId::as_str),
                 "lease_until": read.lease_until,
                 "cancel_requested": read.cancel_requested,
             };
@@ -211,8 +212,7 @@ impl Core {
             return Ok(next);
         }
         let seen = self.glance(next.iter().map(|run| run.id)).await?;
-        let in_place =
-            |run: &Run| seen.get(&run.id).is_some_and(|seen| seen.shows(run) && seen.worker == run.worker);
+        let in_place = |run: &Run| seen.get(&run.id).is_some_and(|seen| seen.shows(run));
         let next: Vec<Run> = next.into_iter().filter(in_place).collect();
         next.iter().for_each(|run| self.chronicle.note_claim(run));
         Ok(next)

@@ -1,9 +1,9 @@
-//! Recording how attempts ended, and that it was announced.
+//! Recording how attempts ended.
 
 use std::sync::Arc;
 
 use bson::{
-    DateTime, RawArrayBuf, RawDocumentBuf,
+    DateTime, RawDocumentBuf,
     raw::{CStr, cstr},
     rawdoc,
 };
@@ -11,9 +11,9 @@ use serde::Serialize;
 use service_kit::{
     StoreError, Weigh,
     faults::Safeguard,
-    mongo::{Change, Durability, Statement, raw},
+    mongo::{Change, Durability, raw},
 };
-use shared_events::{RunId, Status};
+use shared_events::Status;
 
 use super::{
     super::{Duty, Run},
@@ -31,29 +31,12 @@ pub enum Recorded {
     CancelRequested,
 }
 
-/// What becomes of an outbox mark.
-#[derive(Debug)]
-pub(super) enum Mark {
-    /// The end is to be announced by a scan: its mark is set.
-    Set(RunId),
-    /// The end has been announced: its mark comes off.
-    Off(RunId),
-    /// The retry of this attempt has been announced: the mark comes off, and it stays due at this time.
-    Retry(RunId, u32, DateTime),
-}
-
 impl Weigh for Run {
     fn weight(&self) -> usize {
         let message = |error: &shared_events::JobError| error.code.len() + error.message.len();
         let attempts = self.attempts.iter().map(|attempt| 150 + attempt.error.as_ref().map_or(0, message));
         let texts = self.payload.len() + self.result.as_ref().map_or(0, String::len);
         texts + attempts.sum::<usize>() + 400
-    }
-}
-
-impl Weigh for Mark {
-    fn weight(&self) -> usize {
-        200
     }
 }
 
@@ -104,43 +87,15 @@ impl Core {
         let seen = self.glance(runs.iter().map(|run| run.id)).await?;
         Ok(runs.iter().map(|run| judge(run, seen.get(&run.id))).collect())
     }
-
-    pub(super) async fn commit_marks(self: Arc<Self>, marks: Vec<Mark>) -> Vec<Result<(), StoreError>> {
-        let (mut statements, mut durability) = (Vec::new(), Durability::InMemory);
-        let (mut set, mut off) = (RawArrayBuf::new(), RawArrayBuf::new());
-        for mark in &marks {
-            match mark {
-                Mark::Set(id) => set.push(id.to_string()),
-                Mark::Off(id) => off.push(id.to_string()),
-                Mark::Retry(id, attempt, next_at) => statements.push(Statement::one(
-                    rawdoc! { "_id": id.to_string(), "attempt": i64::from(*attempt), "duty": "announce_and_run" },
-                    rawdoc! { "$set": { "duty": "run", "due": *next_at } },
-                )),
-            }
-        }
-        if !set.is_empty() {
-            // What carries the run is acked then.
-            durability = Durability::Journaled;
-            statements.push(Statement::many(
-                rawdoc! { "_id": { "$in": set }, "duty": { "$exists": false } },
-                rawdoc! { "$set": { "duty": "announce", "due": self.mongo.clock().now() } },
-            ));
-        }
-        if !off.is_empty() {
-            statements.push(Statement::many(
-                rawdoc! { "_id": { "$in": off }, "duty": "announce" },
-                rawdoc! { "$unset": { "duty": "", "due": "" } },
-            ));
-        }
-        let done = self.mongo.update(RUNS, statements, durability).await.map(drop);
-        marks.iter().map(|_| done.clone()).collect()
-    }
 }
 
-/// The outcome as a conditional write: only the attempt that the ledger knows as the latest, and only while it runs.
+/// The outcome as a conditional write: only of who holds the run as the ledger knows it, and only while it runs.
 fn change(run: &Run) -> Result<Change, StoreError> {
-    let attempt = rawdoc! { "attempt": i64::from(run.attempt), "status": Status::Running.as_str() };
-    let mut only_if = if Safeguard::Fence.is_off() { RawDocumentBuf::new() } else { attempt };
+    let mut only_if = RawDocumentBuf::new();
+    if !Safeguard::Fence.is_off() {
+        only_if = run.fence().filter();
+        only_if.append(cstr!("status"), Status::Running.as_str());
+    }
     if run.status == Status::Queued {
         only_if.append(cstr!("cancel_requested"), rawdoc! { "$exists": false });
     }
@@ -164,7 +119,7 @@ fn change(run: &Run) -> Result<Change, StoreError> {
 fn judge(run: &Run, seen: Option<&Glance>) -> Result<Recorded, StoreError> {
     match seen {
         Some(seen) if seen.shows(run) => Ok(Recorded::Stored),
-        Some(seen) if seen.attempt == run.attempt && seen.status == Status::Running => {
+        Some(seen) if seen.status == Status::Running && seen.fence() == run.fence() => {
             if seen.cancel_requested.is_some() {
                 Ok(Recorded::CancelRequested)
             } else {
@@ -182,7 +137,7 @@ mod tests {
     use super::*;
     use crate::ledger::{
         Ending,
-        run::tests::{at, running},
+        run::tests::{at, running, worker},
     };
 
     fn glance(run: &Run) -> Glance {
@@ -204,6 +159,15 @@ mod tests {
         let closed = running().given_up(at(31));
         assert_eq!((closed.attempt, closed.status), (mine.attempt, mine.status));
         assert_eq!(judge(&mine, Some(&glance(&closed))).unwrap(), Recorded::Superseded);
+    }
+
+    #[test]
+    fn an_attempt_of_the_same_number_by_another_worker_owns_the_run() {
+        let mine = running().ended(Ending::Finished(None), at(31), at(36));
+        let theirs = Run { worker: Some(worker("two")), ..running() };
+        assert_eq!(judge(&mine, Some(&glance(&theirs))).unwrap(), Recorded::Superseded);
+        let ended = theirs.ended(Ending::Finished(None), at(31), at(36));
+        assert_eq!(judge(&mine, Some(&glance(&ended))).unwrap(), Recorded::Superseded);
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Core {
                 let mine = rawdoc! {
                     "_id": { "$in": ids },
                     "attempt": i64::from(attempt),
+                    "worker": self.worker.as_str(),
                     "status": Status::Running.as_str(),
                     "cancel_requested": { "$exists": false },
                 };
@@ -58,7 +59,7 @@ impl Core {
         let seen = self.glance(held.iter().map(|(id, _)| *id)).await?;
         for (id, attempt) in held {
             match seen.get(id) {
-                Some(seen) if seen.status == Status::Running && seen.attempt == *attempt => {
+                Some(seen) if seen.is_held_by(*attempt, &self.worker) => {
                     if seen.cancel_requested.is_some() {
                         renewal.cancelled.push(*id);
                     } else {

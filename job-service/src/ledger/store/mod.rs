@@ -5,6 +5,7 @@ mod claims;
 mod doubts;
 mod endings;
 mod leases;
+mod marks;
 mod scans;
 
 pub use cancels::{CancelWanted, Cancels};
@@ -25,8 +26,11 @@ use service_kit::{
 };
 use shared_events::{AttemptSummary, RunId, Status, WorkerId};
 
-use self::{doubts::Doubts, endings::Mark};
-use super::Run;
+use self::{
+    doubts::Doubts,
+    marks::{Mark, MarkChange},
+};
+use super::{Run, fence::Fence};
 use crate::{
     chronicle::Chronicle,
     held::{Claiming, Held},
@@ -153,9 +157,13 @@ impl Ledger {
     /// Where the database did not do it; a scan will announce again.
     pub async fn announced(&self, run: &Run) -> Result<(), StoreError> {
         self.marks
-            .submit(match run.next_at.filter(|_| run.status == Status::Queued) {
-                Some(next_at) => Mark::Retry(run.id, run.attempt, next_at),
-                None => Mark::Off(run.id),
+            .submit(Mark {
+                run: run.id,
+                fence: run.fence(),
+                becomes: match run.next_at.filter(|_| run.status == Status::Queued) {
+                    Some(next_at) => MarkChange::OffRetry(next_at),
+                    None => MarkChange::Off,
+                },
             })
             .await
     }
@@ -165,7 +173,7 @@ impl Ledger {
     /// # Errors
     /// Where the database did not do it: what carries the run must not be acked.
     pub async fn leave_to_scan(&self, run: &Run) -> Result<(), StoreError> {
-        self.marks.submit(Mark::Set(run.id)).await
+        self.marks.submit(Mark { run: run.id, fence: run.fence(), becomes: MarkChange::Set }).await
     }
 
     /// Renews the leases of runs that this worker is running, each with its attempt. What carries them may be acked only
@@ -241,10 +249,20 @@ struct Glance {
 }
 
 impl Glance {
+    fn fence(&self) -> Fence {
+        Fence::new(self.attempt, self.worker.clone())
+    }
+
+    /// Whether this worker's attempt goes on, as far as the ledger is concerned.
+    fn is_held_by(&self, attempt: u32, worker: &WorkerId) -> bool {
+        self.status == Status::Running && self.attempt == attempt && self.worker.as_ref() == Some(worker)
+    }
+
     /// Whether this is what a write of `run` would have left. Others may have ended or closed the same
     /// attempt with the same status; the account of its last attempt tells whose write it was.
     fn shows(&self, run: &Run) -> bool {
-        (self.attempt, self.status) == (run.attempt, run.status)
+        self.fence() == run.fence()
+            && self.status == run.status
             && self.attempts.last() == run.attempts.last()
     }
 }
