@@ -89,8 +89,12 @@ fn decode(body: &[u8]) -> Result<CancelWanted, DecodeError> {
 }
 
 impl Control {
-    /// Reads until told to stop.
+    /// Reads until told to stop, once it is known whose leases have ended.
     pub async fn run(&self, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = self.ledger.mongo().clock().learnt() => {}
+        }
         consume::read(&self.broker, self, stop).await;
     }
 

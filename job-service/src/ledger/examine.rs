@@ -44,7 +44,11 @@ pub fn examine(run: &Run, now: DateTime, me: &WorkerId, runs_here: bool, may_tak
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use service_kit::Clock;
     use shared_events::JobError;
+    use tokio::time::Instant;
 
     use super::{
         super::run::{
@@ -62,6 +66,22 @@ mod tests {
     fn a_live_lease_is_left_alone_and_an_ended_one_taken_over() {
         assert_eq!(look(&running(), 29), Found::Leave);
         assert_eq!(look(&running(), 30), Found::Claim);
+    }
+
+    /// Whatever the machine's wall clock shows when the worker starts or is set to later: only the database's time counts.
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_wall_clock_neither_steals_a_live_lease_nor_spares_an_ended_one() {
+        let hour = Duration::from_secs(3600);
+        let start = Duration::from_millis(at(0).timestamp_millis().unsigned_abs());
+        for wall in [start - hour, start, start + hour] {
+            let clock = Clock::starting_at(wall);
+            clock.learn(Instant::now(), at(0));
+            let look = || examine(&running(), clock.now(), &worker("two"), false, clock.is_learnt());
+            tokio::time::advance(LEASE - Duration::from_millis(1)).await;
+            assert_eq!(look(), Found::Leave, "started with {wall:?}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(look(), Found::Claim, "started with {wall:?}");
+        }
     }
 
     #[test]

@@ -7,11 +7,8 @@ pub use changes::Change;
 pub use within::{Fitting, Query};
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bson::{RawArrayBuf, RawBson, RawDocumentBuf, doc, rawdoc};
@@ -21,8 +18,9 @@ use mongodb::{
     options::{Acknowledgment, ClientOptions, WriteConcern},
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use crate::clock::{Clock, local_ms};
+use crate::clock::Clock;
 
 /// Why the database did not do what was asked. None of these says anything about the request itself.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -69,7 +67,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Mongo {
     database: Database,
     clock: Clock,
-    last_failure_ms: Arc<AtomicI64>,
+    last_failure: Arc<Mutex<Option<Instant>>>,
     slow_after: Duration,
 }
 
@@ -173,8 +171,7 @@ impl Mongo {
         options.heartbeat_freq.get_or_insert(Duration::from_secs(5));
         options.write_concern.get_or_insert_with(|| Durability::Journaled.concern());
         let database = Client::with_options(options)?.database(database);
-        let last_failure_ms = Arc::new(AtomicI64::new(i64::MIN));
-        Ok(Self { database, clock: Clock::default(), last_failure_ms, slow_after: DEADLINE })
+        Ok(Self { database, clock: Clock::default(), last_failure: Arc::default(), slow_after: DEADLINE })
     }
 
     /// From how long on an operation counts as a failure for [`Self::since_failure`], though it was done in the
@@ -199,8 +196,7 @@ impl Mongo {
     /// How long ago the database last failed to answer, or was slow to; none if it never did.
     #[must_use]
     pub fn since_failure(&self) -> Option<Duration> {
-        let at = self.last_failure_ms.load(Ordering::Relaxed);
-        (at != i64::MIN).then(|| Duration::from_millis(u64::try_from(local_ms() - at).unwrap_or(0)))
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
     /// Runs a driver's future in a task of its own, to its end, since dropping one midway is unsafe;
@@ -241,7 +237,7 @@ impl Mongo {
     /// # Errors
     /// Where it does not.
     pub async fn learn_clock(&self) -> Result<(), StoreError> {
-        let asked = local_ms();
+        let asked = Instant::now();
         let database = self.database.clone();
         let reply = self.run(async move { database.run_command(doc! { "hello": 1 }).await }).await?;
         if let Ok(time) = reply.get_datetime("localTime") {
@@ -368,7 +364,7 @@ impl Mongo {
     }
 
     fn note_failure(&self) {
-        self.last_failure_ms.store(local_ms(), Ordering::Relaxed);
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 

@@ -154,9 +154,7 @@ impl Core {
         running: &HashSet<RunId>,
     ) -> Result<Vec<Claimed>, StoreError> {
         let now = self.mongo.clock().now();
-        // Longer than the others need to renew theirs, which they do every third of a lease.
-        let pause = (self.lease / 2).max(Duration::from_secs(2));
-        let may_take_over = self.mongo.since_failure().is_none_or(|since| since > pause);
+        let may_take_over = self.may_take_over();
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         for run in found {
             let runs_here = running.contains(&run.id) || self.held.contains(&run.id);
@@ -185,6 +183,18 @@ impl Core {
         // Somebody else changed these in between, and what they are now is not known.
         done.extend(changed.into_iter().map(|id| Claimed::Carried(id, AGAIN)));
         Ok(done)
+    }
+
+    /// Whether a lease that has ended by this worker's clock can be taken for lost. Not before the database's clock is
+    /// known, nor for a while after it was away or its clock was set: the holder may not have been able to renew it.
+    fn may_take_over(&self) -> bool {
+        let clock = self.mongo.clock();
+        // Longer than the others need to renew theirs, which they do every third of a lease.
+        let pause = (self.lease / 2).max(Duration::from_secs(2));
+        clock.is_learnt()
+            && self.mongo.since_failure().is_none_or(|since| since > pause)
+            // They read the clock every third of a lease too.
+            && clock.since_step().is_none_or(|since| since > self.lease)
     }
 
     /// Puts each second document in the place of its first, if that is still as it was read;
