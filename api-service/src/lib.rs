@@ -48,6 +48,12 @@ use crate::{
     waiters::Waiters,
 };
 
+/// How long the database's clock is relied on: this machine may have slept, or that clock been set.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long what works in the background may take to come to an end. A database that hangs can keep it for ever.
+const KEEPERS: Duration = Duration::from_secs(2);
+
 /// A replica, bound to its address and ready to run.
 pub struct App {
     server: Server,
@@ -130,7 +136,7 @@ impl App {
     }
 
     /// Serves until told to stop; then lets requests under way finish and announces what it can
-    /// within the grace.
+    /// within the grace, and returns, whatever hangs.
     ///
     /// # Errors
     /// Where the server breaks.
@@ -149,7 +155,9 @@ impl App {
             self.relay.finish().await;
             keep.cancel();
             keepers.close();
-            keepers.wait().await;
+            if tokio::time::timeout(KEEPERS, keepers.wait()).await.is_err() {
+                warn!(left = keepers.len(), "not all that works in the background came to an end");
+            }
         };
         if tokio::time::timeout(self.grace + Duration::from_secs(1), flush).await.is_err() {
             warn!("grace is over; what was not announced is left to other replicas' scans");
@@ -216,7 +224,7 @@ async fn prepare_and_keep_clock(jobs: &Jobs, stop: &CancellationToken) {
         let pause = match done.await {
             Ok(()) => {
                 prepared = true;
-                Duration::from_secs(60)
+                CLOCK_EVERY
             }
             Err(error) => {
                 warn!(error = chain(&error), "waiting for MongoDB");

@@ -24,9 +24,12 @@ enum Command {
     Healthcheck,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> std::io::Result<ExitCode> {
     faults::setup();
+    shutdown::run_to_exit(run())
+}
+
+async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
     let settings = match outcome::settings_or_exit(SERVICE, Settings::from_env()) {
         Ok(settings) => settings,

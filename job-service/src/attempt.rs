@@ -3,12 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_task::Task;
 use bson::DateTime;
 use service_kit::{ByteBudget, faults::gap, telemetry::chain};
 use shared_events::{CancelReason, JobError, JsonText, Status};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    task::{JoinError, JoinHandle},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::{
     backoff,
     carrier::Carrier,
     chronicle::{Chronicle, Deed},
+    handler_pool::{HandlerPool, Panic},
     held::{Claiming, Held, Stop},
     isolation,
     kinds::{Attempt, Registry, Verdict},
@@ -37,6 +38,8 @@ const LET_GO: Duration = Duration::from_secs(1);
 pub struct Runner {
     /// The kinds it can do.
     pub registry: Registry,
+    /// Where handlers run.
+    pub handlers: HandlerPool,
     /// Where outcomes go.
     pub ledger: Ledger,
     /// What it is running.
@@ -58,14 +61,15 @@ pub const OUTCOMES_BYTES: usize = 16 << 20;
 
 /// Why an attempt is over.
 enum Over {
-    Said(Result<Verdict, JoinError>),
+    Said(Result<Verdict, Panic>),
     OutOfTime,
     Stopped(Stop),
 }
 
 impl Runner {
     /// Runs a claimed run to the end of this attempt; `carrier` is its announcement, where that carries it. The slot
-    /// is free again as soon as the handler is over; recording and announcing its outcome occupies none.
+    /// is free again as soon as the handler is over; recording and announcing its outcome occupies none. A handler that
+    /// was stopped and still blocks its thread keeps its slot until it lets go.
     pub async fn run(
         &self,
         mut run: Run,
@@ -76,7 +80,7 @@ impl Runner {
         let (hold, stopped) = self.held.enter(run.id, run.attempt, carrier);
         drop(claiming);
         let started = Instant::now();
-        let over = self.attempt(&mut run, stopped).await;
+        let (over, slot) = self.attempt(&mut run, stopped, slot).await;
         let now = self.ledger.mongo().clock().now();
         let ending = match over {
             Over::Stopped(Stop::Superseded) => {
@@ -101,12 +105,19 @@ impl Runner {
         drop(room);
     }
 
-    async fn attempt(&self, run: &mut Run, mut stopped: oneshot::Receiver<Stop>) -> Over {
+    /// How the attempt was over, and the slot, unless a blocked handler keeps it.
+    async fn attempt(
+        &self,
+        run: &mut Run,
+        mut stopped: oneshot::Receiver<Stop>,
+        slot: OwnedSemaphorePermit,
+    ) -> (Over, Option<OwnedSemaphorePermit>) {
         let stop = CancellationToken::new();
         let mut handler = match JsonText::from_stored(std::mem::take(&mut run.payload)) {
             Ok(payload) => self.start(run, payload, stop.clone()),
             Err(error) => {
-                return Over::Said(Ok(Verdict::Fail(JobError::new("bad_payload", error.to_string()))));
+                let verdict = Verdict::Fail(JobError::new("bad_payload", error.to_string()));
+                return (Over::Said(Ok(verdict)), Some(slot));
             }
         };
         let limit = tokio::time::sleep(Duration::from_secs(run.timeout_s.into()));
@@ -116,7 +127,7 @@ impl Runner {
         let over = loop {
             tokio::select! {
                 biased;
-                said = &mut handler => return Over::Said(said),
+                said = &mut handler => return (Over::Said(said), Some(slot)),
                 why = &mut stopped => break Over::Stopped(why.unwrap_or(Stop::Shutdown)),
                 () = &mut limit => break Over::OutOfTime,
                 () = &mut moment, if !told => {
@@ -126,21 +137,28 @@ impl Runner {
             }
         };
         stop.cancel();
-        handler.abort();
-        // A handler that blocks its thread can not be dropped; its outcome is refused by the fence.
-        let _ = tokio::time::timeout(LET_GO, handler).await;
-        over
+        let mut gone = Box::pin(handler.cancel());
+        if tokio::time::timeout(LET_GO, &mut gone).await.is_ok() {
+            return (over, Some(slot));
+        }
+        // It can not be dropped before it lets go of its thread; its outcome is nobody's concern.
+        warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind }, "handler was stopped and still blocks its thread; it keeps its slot");
+        tokio::spawn(async move {
+            gone.await;
+            drop(slot);
+        });
+        (over, None)
     }
 
-    fn start(&self, run: &Run, payload: JsonText, stop: CancellationToken) -> JoinHandle<Verdict> {
+    fn start(&self, run: &Run, payload: JsonText, stop: CancellationToken) -> Task<Result<Verdict, Panic>> {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
         self.chronicle.note(Deed::Started, run.id, run.attempt);
         let attempt = Attempt { run: run.id, number: run.attempt, payload, stop };
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
         if run.lost >= isolation::SUSPICIOUS {
-            return tokio::spawn(async move { isolation::attempt(&kind, attempt).await });
+            return self.handlers.spawn(async move { isolation::attempt(&kind, attempt).await });
         }
-        tokio::spawn(async move { registry.attempt(&kind, attempt).await })
+        self.handlers.spawn(async move { registry.attempt(&kind, attempt).await })
     }
 
     fn ending(&self, run: &Run, over: Over, now: DateTime) -> Ending {
@@ -156,7 +174,7 @@ impl Runner {
             Over::OutOfTime => return Ending::Cancelled(CancelReason::Timeout),
             Over::Stopped(Stop::Shutdown | Stop::Superseded) => return Ending::Released,
             Over::Said(Ok(Verdict::Retry(error))) => error,
-            Over::Said(Err(error)) => JobError::new("panic", panic_message(error)),
+            Over::Said(Err(panic)) => JobError::new("panic", panic_message(panic)),
         };
         if run.charged >= run.max_attempts {
             return Ending::Failed(error);
@@ -205,10 +223,11 @@ impl Runner {
     }
 }
 
-fn panic_message(error: JoinError) -> String {
-    let Ok(payload) = error.try_into_panic() else { return "the handler was dropped".to_owned() };
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+fn panic_message(panic: Panic) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or("no message", |text| text).to_owned(),
+    }
 }
 
 fn trace_id(run: &Run) -> Option<String> {

@@ -10,9 +10,11 @@ pub mod carrier;
 pub mod chronicle;
 mod claim;
 mod claim_batch;
+mod clock;
 pub mod control;
 pub mod due;
 pub mod fetch;
+pub mod handler_pool;
 pub mod health;
 pub mod held;
 pub mod isolation;
@@ -24,6 +26,7 @@ mod pull;
 pub mod relay;
 pub mod resume;
 pub mod settings;
+mod wind_down;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -37,23 +40,13 @@ use service_kit::{ByteBudget, Mongo, messages::MessageReader, telemetry::chain};
 use shared_events::{Broker, WorkerId, streams};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
-    attempt::Runner,
-    chronicle::Chronicle,
-    control::Control,
-    fetch::Fetcher,
-    held::{Held, Stop},
-    kinds::Registry,
-    ledger::Ledger,
-    origin::Origins,
-    relay::Relay,
-    settings::Settings,
+    attempt::Runner, chronicle::Chronicle, control::Control, fetch::Fetcher, handler_pool::HandlerPool,
+    held::Held, kinds::Registry, ledger::Ledger, origin::Origins, relay::Relay, settings::Settings,
+    wind_down::Stopping,
 };
-
-/// How long outcomes may take to be recorded once everything has been stopped.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A worker, bound to its health address and ready to run.
 pub struct App {
@@ -89,6 +82,8 @@ impl App {
         let health = health::serve(listener, ledger.clone(), broker.clone())?;
         let runner = Runner {
             registry: Registry::new(settings.faults, &chronicle),
+            handlers: HandlerPool::start(settings.handler_threads)
+                .context("could not start threads (HANDLER_THREADS)")?,
             chronicle,
             ledger,
             held,
@@ -113,7 +108,7 @@ impl App {
     }
 
     /// Works until told to stop; then lets the running finish within the grace, gives the rest back,
-    /// and returns.
+    /// and returns, whatever hangs, a few seconds after the grace at most.
     ///
     /// # Errors
     /// Where the health endpoints break.
@@ -136,21 +131,11 @@ impl App {
         };
         spawn_keepers(&fetcher, control, unreadable_wait, &keepers, &keep);
 
-        // Not cut off in the middle: what is being fetched or claimed would wait for a lease's end.
-        let overdue = async {
-            stop.cancelled().await;
-            tokio::time::sleep(LAST_WORDS).await;
-        };
-        tokio::select! {
-            () = fetch_when_ready(&fetcher, unreadable_wait, &stop) => {}
-            () = overdue => {}
+        let stopping = Stopping { fetcher, concurrency, unreadable_wait, keep, keepers, health: health_stop };
+        stopping.run(&stop).await;
+        if health.is_finished() {
+            health.await??;
         }
-        wind_down(&fetcher, concurrency, settings.shutdown_grace).await;
-        keep.cancel();
-        keepers.close();
-        keepers.wait().await;
-        health_stop.stop(true).await;
-        health.await??;
         info!(%worker, "worker has stopped");
         Ok(())
     }
@@ -171,6 +156,10 @@ fn spawn_keepers(
     let (control_too, token) = (control.clone(), stop.clone());
     keepers.spawn(async move {
         let mongo = control_too.ledger.mongo();
+        // Before that it is not known whose leases have ended.
+        if token.run_until_cancelled(mongo.clock().learnt()).await.is_none() {
+            return;
+        }
         mongo.take_up_dead_letters(&control_too, unreadable_wait, &token).await;
     });
     let token = stop.clone();
@@ -180,8 +169,10 @@ fn spawn_keepers(
     keepers.spawn(async move { lease::keep(&ledger, &held, lease, &token).await });
     let (relay, every, token) = (runner.relay.clone(), settings.relay_scan, stop.clone());
     keepers.spawn(async move { relay.scan(every, &token).await });
+    let (ledger, lease, token) = (runner.ledger.clone(), settings.lease, stop.clone());
+    keepers.spawn(async move { clock::keep(&ledger, lease, &token).await });
     let (ledger, token) = (runner.ledger.clone(), stop.clone());
-    keepers.spawn(async move { keep_clock_and_retention(&ledger, &token).await });
+    keepers.spawn(async move { keep_retention(&ledger, &token).await });
 }
 
 /// Fetches, and looks for due runs, once the database has answered.
@@ -210,45 +201,17 @@ async fn prepare(ledger: &Ledger) -> Result<(), service_kit::StoreError> {
     ledger.prepare().await
 }
 
-async fn keep_clock_and_retention(ledger: &Ledger, stop: &CancellationToken) {
-    let mut minutes = 0_u32;
+async fn keep_retention(ledger: &Ledger, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
         }
-        if let Err(error) = ledger.mongo().learn_clock().await {
-            warn!(error = chain(&error), "could not read the database's clock");
-        }
-        minutes += 1;
-        if minutes.is_multiple_of(60) {
-            let now = ledger.mongo().clock().now_ms();
-            let before =
-                bson::DateTime::from_millis(now - service_kit::clock::millis(streams::LEDGER_RETENTION));
-            match ledger.forget_ended_before(before).await {
-                Ok(forgotten) => info!(forgotten, "forgot runs that ended long ago"),
-                Err(error) => warn!(error = chain(&error), "could not forget old runs"),
-            }
+        let now = ledger.mongo().clock().now_ms();
+        let before = bson::DateTime::from_millis(now - service_kit::clock::millis(streams::LEDGER_RETENTION));
+        match ledger.forget_ended_before(before).await {
+            Ok(forgotten) => info!(forgotten, "forgot runs that ended long ago"),
+            Err(error) => warn!(error = chain(&error), "could not forget old runs"),
         }
     }
-}
-
-/// Lets the running finish, then gives the rest back, all under one deadline.
-async fn wind_down(fetcher: &Fetcher, concurrency: usize, grace: Duration) {
-    let (runner, tasks) = (&fetcher.runner, &fetcher.tasks);
-    tasks.close();
-    let running = concurrency - fetcher.slots.available_permits();
-    info!(running, grace_s = grace.as_secs_f64(), "no new jobs; letting the running finish");
-    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
-        info!(running = runner.held.all().len(), "giving back what still runs");
-        runner.held.stop_all(Stop::Shutdown);
-        if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
-            error!(left = tasks.len(), "could not give everything back; their leases will end");
-        }
-    }
-    runner.abandon.cancel();
-    if tokio::time::timeout(LAST_WORDS, runner.relay.finish()).await.is_err() {
-        warn!("some outcomes are not announced; another replica will do it");
-    }
-    fetcher.broker.nats().flush().await;
 }

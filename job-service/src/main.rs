@@ -34,9 +34,12 @@ enum Command {
     Attempt,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> std::io::Result<ExitCode> {
     faults::setup();
+    shutdown::run_to_exit(run())
+}
+
+async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
     let settings = match outcome::settings_or_exit(SERVICE, Settings::from_env()) {
         Ok(settings) => settings,

@@ -29,6 +29,8 @@ pub struct Settings {
 pub struct WorkerSettings {
     /// How many attempts run at once.
     pub concurrency: usize,
+    /// How many threads are kept for handlers that do not block; those that do get more.
+    pub handler_threads: usize,
     /// Which queues it serves.
     pub queues: Vec<Queue>,
     /// How long a claim holds unless it is renewed.
@@ -60,6 +62,7 @@ struct Raw {
     job_mongo_database: Option<String>,
     worker_health_addr: Option<String>,
     worker_concurrency: Option<String>,
+    handler_threads: Option<String>,
     worker_queues: Option<String>,
     worker_faults: Option<String>,
     worker_chronicle_dir: Option<String>,
@@ -103,6 +106,12 @@ impl Settings {
             ),
             worker: WorkerSettings {
                 concurrency: check.number("WORKER_CONCURRENCY", raw.worker_concurrency, 100, 1..=100_000),
+                handler_threads: check.number(
+                    "HANDLER_THREADS",
+                    raw.handler_threads,
+                    cores().max(2),
+                    1..=1024,
+                ),
                 queues: check.list("WORKER_QUEUES", raw.worker_queues, Queue::default()),
                 lease: check.seconds("LEASE_S", raw.lease_s, 30.0, 0.5..=3600.0),
                 shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),
@@ -116,6 +125,11 @@ impl Settings {
         };
         check.finish(settings)
     }
+}
+
+/// How many cores there are for this process.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! Being told to stop.
+//! Being told to stop, and the end of the process.
+
+use std::{io, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,4 +23,16 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         told.cancel();
     });
     Ok(stop)
+}
+
+/// Runs a program on a runtime of its own and ends with what it answers, whatever still blocks one of its threads.
+/// Unlike with `#[tokio::main]`, nobody waits for those.
+///
+/// # Errors
+/// Where the system has no threads for it.
+pub fn run_to_exit(program: impl Future<Output = ExitCode>) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(program);
+    runtime.shutdown_background();
+    Ok(code)
 }

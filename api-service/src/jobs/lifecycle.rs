@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bson::doc;
 use service_kit::faults::gap;
 use shared_events::{JobId, Status};
+use tracing::debug;
 
 use super::{
     Duty, Job, Jobs,
@@ -69,6 +70,7 @@ impl Lifecycle {
         }
         // It is read again, and may be large.
         drop(job);
+        debug!(target: "http", { job.id = %id, wait_s = wait.as_secs() }, "waits for the job's end");
         self.wait_for(id, ended, wait).await
     }
 

@@ -1,12 +1,13 @@
 //! `fault`: misbehaves as its payload says, so that tests can show what the platform makes of it.
 //! Served only where `WORKER_FAULTS` is set.
 //!
-//! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1, "linger_s": 0.1}`: what each
-//! attempt does after the pause; the last one stands for all later ones. `done` has an effect, which
-//! the chronicle keeps, lingers, and is done. With `result_bytes` its result is a JSON text of so many bytes; with
-//! `error_bytes` the message of an error is so many bytes of what JSON has to escape.
+//! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1, "linger_s": 0.1, "gate": "/a/file"}`: what each
+//! attempt does after the pause and as soon as there is such a file; the last one stands for all later ones. `done` has
+//! an effect, which the chronicle keeps, lingers, and is done. `hang` waits for ever, `block` blocks its thread for
+//! ever. With `result_bytes` its result is a JSON text of so many bytes; with `error_bytes` the message of an error is
+//! so many bytes of what JSON has to escape.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -27,6 +28,7 @@ struct Payload {
     linger_s: f64,
     result_bytes: Option<usize>,
     error_bytes: Option<usize>,
+    gate: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -38,6 +40,7 @@ enum Act {
     Panic,
     Abort,
     Hang,
+    Block,
 }
 
 #[async_trait]
@@ -48,6 +51,9 @@ impl Handler for Fault {
             Err(error) => return Verdict::Fail(JobError::new("bad_payload", error.to_string())),
         };
         pause(payload.pause_s).await;
+        while payload.gate.as_ref().is_some_and(|gate| !gate.exists()) {
+            pause(0.01).await;
+        }
         let index = usize::try_from(attempt.number - 1).unwrap_or(usize::MAX);
         let act = payload.attempts.get(index).or(payload.attempts.last()).copied().unwrap_or(Act::Done);
         let message = match payload.error_bytes {
@@ -70,6 +76,9 @@ impl Handler for Fault {
             Act::Panic => panic!("attempt {} was to panic", attempt.number),
             Act::Abort => std::process::abort(),
             Act::Hang => std::future::pending().await,
+            Act::Block => loop {
+                std::thread::park();
+            },
         }
     }
 }
