@@ -137,11 +137,6 @@ impl App {
         jobs.client().database("hasty_api").drop().await.expect("the database can be dropped");
     }
 
-    /// The ledger's runs, as it stores them.
-    pub async fn runs(&self) -> Collection<Document> {
-        collection(self.stack.job_mongo(), "hasty_jobs", "runs").await
-    }
-
     /// How many runs the ledger has.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{Answer, JobView, NewJob};
 
 /// How long [`Client::ended`] waits for a job's end, unless told otherwise.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Talks to one base address: nginx's, or a replica's own.
 #[derive(Debug, Clone)]

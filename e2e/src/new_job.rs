@@ -39,6 +39,12 @@ impl NewJob {
         Self::of_kind("fault").payload(json!({ "attempts": attempts, "pause_s": 0.05 }))
     }
 
+    /// Its first attempt never ends by itself, the next is done at once. Needs `WORKER_FAULTS`.
+    #[must_use]
+    pub fn hangs_once() -> Self {
+        Self::fault(&["hang", "done"]).timeout_s(3600)
+    }
+
     /// The handler's input.
     #[must_use]
     pub fn payload(self, payload: Value) -> Self {

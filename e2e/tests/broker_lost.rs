@@ -10,9 +10,9 @@ use reqwest::Method;
 use serde_json::json;
 use stack::{Builder, Stack, poll};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 /// Well before a silent job is looked at (`SILENT_AFTER_S`).
-const PROMPTLY: Duration = Duration::from_secs(30);
+const PROMPTLY: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_store_that_was_lost_while_no_api_ran_is_filled_again() {

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, JobView, NewJob, Status};
-use stack::{Stack, poll};
+use e2e::{App, Gate, JobView, NewJob, Status};
+use stack::{Builder, Stack, poll};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn with_faults(workers: usize) -> Builder {
+    Stack::builder().api(1).workers(workers).env("WORKER_FAULTS", true)
+}
 
 /// How many runs the ledger looks after.
 async fn cared_for(app: &App) -> u64 {
@@ -24,28 +28,20 @@ async fn nothing_left(app: &App) {
     poll::until("nothing to be left", PATIENCE, nothing).await.expect("nothing to be left");
 }
 
-/// A job whose announcement carries it; its worker is paused, so that it stays so.
-async fn carried_and_paused(app: &App) -> (JobView, usize) {
-    loop {
-        let job = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
-        let worker = app.worker_of(&job);
-        app.stack().worker(worker).pause();
-        if (cared_for(app).await, unacked(app).await) == (0, 1) {
-            return (job, worker);
-        }
-        // Its lease happened to be renewed right after it was claimed.
-        app.stack().worker(worker).resume();
-        app.ended_within(&job, PATIENCE).await;
-    }
-}
-
 #[tokio::test]
 async fn a_worker_that_dies_early_leaves_its_run_to_the_broker() {
     // The scan for ended leases is off, so that only the announcement can help.
-    let stack = Stack::builder().api(1).workers(2).env("LEASE_S", 12).env("SAFEGUARDS_OFF", "ended_leases");
-    let app = App::start(stack).await;
-    let (job, worker) = carried_and_paused(&app).await;
+    let stack = Stack::builder().api(1).workers(2).env("LEASE_S", 3).env("SAFEGUARDS_OFF", "ended_leases");
+    let app = App::start(stack.env("FAILPOINTS", "job.claim.stored=1*return(stop)")).await;
+    let job = app.create(&NewJob::noop()).await;
+    let stands = |worker: usize| app.stack().worker(worker).is_paused();
+    poll::until("one to claim it", PATIENCE, || async { stands(0) || stands(1) }).await.unwrap();
+    let worker = if stands(0) { 0 } else { 1 };
+    assert_eq!((cared_for(&app).await, unacked(&app).await), (0, 1), "its announcement carries it");
     app.stack().worker(worker).kill().await.unwrap();
+    let other = app.stack().worker(1 - worker);
+    other.paused().await.unwrap();
+    other.resume();
     let job = app.ended_within(&job, PATIENCE).await;
     assert_eq!((job.status, job.attempt, app.worker_of(&job)), (Status::Finished, 2, 1 - worker));
     assert_eq!(app.ledger(&job).await.outcomes(), ["lost", "finished"]);
@@ -54,12 +50,14 @@ async fn a_worker_that_dies_early_leaves_its_run_to_the_broker() {
 
 #[tokio::test]
 async fn the_first_renewal_puts_a_run_into_the_ledgers_care() {
-    let app = App::start(Stack::builder().api(1).workers(1).env("LEASE_S", 6)).await;
-    let job = app.running(&app.create(&NewJob::sleep(6.0)).await).await;
+    let app = App::start(with_faults(1).env("LEASE_S", 6)).await;
+    let gate = Gate::new();
+    let job = app.running(&app.create(&gate.job()).await).await;
     poll::until("the announcement to be acked", PATIENCE, || async { unacked(&app).await == 0 })
         .await
         .unwrap();
     assert_eq!(cared_for(&app).await, 1);
+    gate.open();
     let job = app.ended_within(&job, PATIENCE).await;
     assert_eq!((job.status, job.attempt), (Status::Finished, 1));
     nothing_left(&app).await;
@@ -68,10 +66,12 @@ async fn the_first_renewal_puts_a_run_into_the_ledgers_care() {
 #[tokio::test]
 async fn an_end_that_the_broker_did_not_hear_of_is_left_to_the_scan() {
     // The announcement comes again only after the lease, which is longer than this test waits.
-    let stack = Stack::builder().api(1).workers(1).env("LEASE_S", 120).env("RELAY_SCAN_S", 0.2);
+    let stack = with_faults(1).env("LEASE_S", 600).env("RELAY_SCAN_S", 0.2);
     let app = App::start(stack.env("RELAY_AFTER_S", 0.5)).await;
-    let job = app.running(&app.create(&NewJob::sleep(2.0)).await).await;
+    let gate = Gate::new();
+    let job = app.running(&app.create(&gate.job()).await).await;
     app.stack().nats().kill().await.unwrap();
+    gate.open();
     let is_marked =
         || async { app.ledger_runs(doc! { "status": "finished", "duty": "announce" }).await == 1 };
     poll::until("the end to be left to the scan", PATIENCE, is_marked).await.unwrap();
@@ -108,23 +108,25 @@ async fn an_ack_stays_with_its_store(
     lose: impl AsyncFnOnce(&App, futures::future::BoxFuture<'_, Vec<JobView>>) -> Vec<JobView>,
 ) {
     // Runs are renewed late, so that they end while their announcements still carry them.
-    let stack = Stack::builder().api(1).workers(2).env("LEASE_S", 60).env("RECONCILE_S", 0.3);
+    let stack = with_faults(2).env("LEASE_S", 900).env("RECONCILE_S", 0.3);
     let app = App::start(stack.env("RELAY_AFTER_S", 0.5).env("SILENT_AFTER_S", 600)).await;
-    let first = app.running(&app.create(&NewJob::sleep(8.0)).await).await;
+    let (first_gate, gate) = (Gate::new(), Gate::new());
+    let first = app.running(&app.create(&first_gate.job()).await).await;
     let worker = app.worker_of(&first);
     app.stack().worker(1 - worker).pause();
-    let job = NewJob::sleep(12.0);
+    let job = gate.job();
     let others = lose(&app, Box::pin(app.create_many(&job, 3))).await;
     let others = app.all_running(&others).await;
     assert!(others.iter().all(|job| app.worker_of(job) == worker));
     poll::until("the first to be announced again", PATIENCE, || async { unacked(&app).await == 4 })
         .await
         .expect("it is announced again");
-    assert_eq!(app.job(&first).await.status, Status::Running);
+    first_gate.open();
     let first = app.ended_within(&first, PATIENCE).await;
     assert_eq!((first.status, first.attempt), (Status::Finished, 1));
     assert_eq!((cared_for(&app).await, unacked(&app).await), (0, 4), "all are still carried");
     app.stack().worker(1 - worker).resume();
+    gate.open();
     for job in app.all_ended(&others).await {
         assert_eq!((job.status, job.attempt), (Status::Finished, 1));
     }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::doc;
 use e2e::{App, JobView, NewJob};
 use stack::chaos::{self, Settings};
 use stack::fsck::{self, Where};
 use stack::{Profile, Stack, poll};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 const SEED: u64 = 20_261_120;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn databases_that_disagree_about_an_end_are_noticed() {
     assert!(fsck::check(&Where::of(app.stack())).await.unwrap().is_clean());
     let failed = doc! { "$set": { "status": "failed" } };
     let run = doc! { "_id": format!("{}.1", job.id) };
-    runs(&app).await.update_one(run, failed).await.unwrap();
+    app.runs().await.update_one(run, failed).await.unwrap();
     let report = fsck::check(&Where::of(app.stack())).await.unwrap();
     assert_eq!(report.broken.len(), 1, "{report}");
     assert!(report.to_string().contains("failed after attempt 1 in the ledger"), "{report}");
@@ -98,11 +98,6 @@ async fn waits_for_its_retry(app: &App) -> JobView {
 async fn forget_duty(app: &App, job: &JobView) {
     let forget = doc! { "$unset": { "duty": "", "due": "" } };
     let run = doc! { "_id": format!("{}.1", job.id) };
-    let done = runs(app).await.update_one(run, forget).await.unwrap();
+    let done = app.runs().await.update_one(run, forget).await.unwrap();
     assert_eq!(done.modified_count, 1);
-}
-
-async fn runs(app: &App) -> mongodb::Collection<Document> {
-    let client = mongodb::Client::with_uri_str(app.stack().job_mongo().url()).await.unwrap();
-    client.database("hasty_jobs").collection("runs")
 }

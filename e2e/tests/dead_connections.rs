@@ -7,7 +7,7 @@ use std::time::Duration;
 use e2e::{App, NewJob};
 use stack::{Stack, chaos::Proxy};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[tokio::test]
 async fn a_worker_whose_connections_to_its_database_go_dead_keeps_its_leases() {

@@ -5,13 +5,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use e2e::{App, JobView, NewJob, Status};
+use bson::{DateTime, doc};
+use e2e::{App, Gate, JobView, NewJob, Status};
 use serde_json::Value;
 use stack::{Builder, Stack, chaos::Proxy, poll};
 
 /// So long that whatever waits for its end is noticed.
-const LEASE_S: u64 = 120;
-const SOON: Duration = Duration::from_secs(20);
+const LEASE_S: u64 = 600;
+const SOON: Duration = Duration::from_secs(60);
 const CHRONICLE: &str = "chronicle";
 
 /// What only the claim of a run that the ledger knows already has in it: in its filter, a flag that is null.
@@ -53,14 +54,22 @@ async fn a_first_claim_that_was_not_answered_needs_no_second_announcement() {
 #[tokio::test]
 async fn a_claim_that_was_not_answered_keeps_its_lease_while_no_slot_is_free() {
     let (builder, proxies) = behind_a_proxy(FIRST_CLAIM);
-    let mut app = App::start(builder.workers(1).env("WORKER_CONCURRENCY", 1).env("LEASE_S", 3)).await;
+    let mut app = App::start(builder.workers(1).env("WORKER_CONCURRENCY", 1).env("LEASE_S", 8)).await;
     the_proxy(&proxies, |proxy| proxy.cut_before_reply(1));
     // Mostly the second one gets the slot that the first one's claim has lost, and keeps it for longer than a lease.
-    let jobs = app.create_many(&NewJob::sleep(8.0), 2).await;
+    let gate = Gate::new();
+    let jobs = app.create_many(&gate.job(), 2).await;
     let runs = || async { jobs.iter().any(|job| deeds(&app, job, "started") == [1]) };
     poll::until("one of them to run", SOON, runs).await.unwrap();
     // It would take over what nobody keeps.
     app.add_worker().await;
+    let a_lease_later = DateTime::from_millis(DateTime::now().timestamp_millis() + 2 * 8_000);
+    let kept = || async {
+        let kept = doc! { "status": "running", "attempt": 1, "lease_until": { "$gt": a_lease_later } };
+        app.ledger_runs(kept).await == 2
+    };
+    poll::until("both leases to be kept for longer than they were made for", SOON, kept).await.unwrap();
+    gate.open();
     for ended in app.all_ended(&jobs).await {
         assert_eq!((ended.status, ended.attempt), (Status::Finished, 1), "{ended:?}");
         let run = app.ledger(&ended).await;
@@ -73,7 +82,7 @@ async fn a_claim_that_was_not_answered_keeps_its_lease_while_no_slot_is_free() {
 #[tokio::test]
 async fn claims_under_way_while_the_ledger_hangs_charge_nobody() {
     // The hang is shorter than a lease, and longer.
-    futures::future::join_all([LEASE_S, 3].map(hang_of_the_ledger)).await;
+    futures::future::join_all([LEASE_S, 5].map(hang_of_the_ledger)).await;
 }
 
 async fn hang_of_the_ledger(lease_s: u64) {

@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder};
 use stack::{Node, Stack, poll};
 
 /// Longer than the broker waits for an ack before it delivers an event again.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is going on when the process dies.
 #[derive(Debug, Clone, Copy)]

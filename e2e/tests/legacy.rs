@@ -22,7 +22,7 @@ async fn a_job_of_the_older_system_lives_its_whole_life() {
     let processing = app.old_job(&id).await.expect(200);
     assert_eq!(processing.header("content-type"), Some("application/json"));
     let timestamp = processing.json()["message"]["timestamp"].as_i64().unwrap();
-    assert!((before..=before + 5).contains(&timestamp), "{timestamp}");
+    assert!((before..=before + 60).contains(&timestamp), "{timestamp}");
     let view = |status: &str, slept: Value| {
         json!({ "message": { "job_id": id, "object_id": "object-1", "status": status,
             "timestamp": timestamp, "sleep_time_used": slept } })
@@ -34,7 +34,7 @@ async fn a_job_of_the_older_system_lives_its_whole_life() {
     let running = app.running(&job).await;
     assert_eq!(app.old_job(&id).await.expect(200).json(), view("processing", json!(0)));
 
-    let ended = app.ended_within(&running, Duration::from_secs(60)).await;
+    let ended = app.ended_within(&running, Duration::from_secs(180)).await;
     let finished = app.old_job(&id).await.expect(200).json();
     let slept = finished["message"]["sleep_time_used"].clone();
     assert!(SECONDS_SLEPT.contains(&slept.as_f64().unwrap()), "{finished}");

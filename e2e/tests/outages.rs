@@ -4,17 +4,19 @@
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, JobView, NewJob, Status};
+use e2e::{App, Gate, JobView, NewJob, Status};
 use futures::future::join_all;
 use stack::{Stack, poll};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test]
 async fn jobs_created_without_nats_run_when_it_is_back() {
-    let app = App::start(Stack::builder().api(2).workers(2).env("RELAY_AFTER_S", 1)).await;
+    let builder = Stack::builder().api(2).workers(2).env("WORKER_FAULTS", true);
+    let app = App::start(builder.env("RELAY_AFTER_S", 1)).await;
     let pids: Vec<_> = app.stack().nodes().map(|node| node.pid()).collect();
-    let before = app.create_many(&NewJob::sleep(4.0), 10).await;
+    let gate = Gate::new();
+    let before = app.create_many(&gate.job(), 10).await;
     app.all_running(&before).await;
 
     app.stack().nats().kill().await.unwrap();
@@ -25,6 +27,7 @@ async fn jobs_created_without_nats_run_when_it_is_back() {
     });
     assert_eq!(ready.await.unwrap()["mongodb"], "ok");
     // What was running ends without it, too.
+    gate.open();
     poll::until("the running to end", SOON, || async {
         let ended = app.ledger_runs(doc! { "status": "finished" }).await;
         if ended == 10 { Ok(()) } else { Err(format!("{ended} of 10")) }
@@ -133,20 +136,24 @@ async fn requests_that_a_dying_database_cuts_off_leave_whole_jobs_or_none() {
 #[tokio::test]
 async fn an_outage_of_the_ledger_charges_nobody() {
     // All are longer than a lease; the first ends before the driver gives up, the second after.
-    join_all([4, 8].map(|seconds| outage_of_the_ledger(Duration::from_secs(seconds)))).await;
+    join_all([6, 12].map(|seconds| outage_of_the_ledger(Duration::from_secs(seconds)))).await;
 }
 
 async fn outage_of_the_ledger(length: Duration) {
-    let app = App::start(Stack::builder().api(1).workers(2).env("LEASE_S", 3)).await;
-    let long = app.create_many(&NewJob::sleep(length.as_secs_f64() + 3.0), 10).await;
-    let short = app.create_many(&NewJob::sleep(3.5), 10).await;
+    let app =
+        App::start(Stack::builder().api(1).workers(2).env("LEASE_S", 5).env("WORKER_FAULTS", true)).await;
+    let (short_gate, long_gate) = (Gate::new(), Gate::new());
+    let long = app.create_many(&long_gate.job(), 10).await;
+    let short = app.create_many(&short_gate.job(), 10).await;
     app.all_running(&[long.clone(), short.clone()].concat()).await;
 
     app.stack().job_mongo().kill().await.unwrap();
     let meanwhile = app.create_many(&NewJob::noop(), 10).await;
+    short_gate.open();
     // The outage itself, not a wait for anything.
     tokio::time::sleep(length).await;
     app.stack().job_mongo().start().await.unwrap();
+    long_gate.open();
 
     let all = [long, short, meanwhile].concat();
     for job in &all {
@@ -162,6 +169,7 @@ async fn a_full_outbox_takes_no_more_until_nats_is_back() {
     let app =
         App::start(Stack::builder().api(2).workers(1).env("OUTBOX_MAX", 10).env("RELAY_AFTER_S", 1)).await;
     app.stack().nats().kill().await.unwrap();
+    app.nats_is_missed().await;
 
     let mut waiting = Vec::new();
     let refused = loop {

@@ -70,5 +70,5 @@ async fn line(node: &Node, message: &str, field: &str, value: &str) -> Value {
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.into_iter().find(|line| line["message"] == message && line[field] == value)
     };
-    poll::until(&what, Duration::from_secs(5), look).await.unwrap()
+    poll::until(&what, Duration::from_secs(60), look).await.unwrap()
 }

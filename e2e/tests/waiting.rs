@@ -8,7 +8,7 @@ use e2e::{App, NewJob};
 use serde_json::json;
 use stack::{Stack, poll};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 /// In each of two queues.
 const WAITING: usize = 2000;
 

@@ -1,15 +1,27 @@
 //! Several workers, one queue: who takes what, and when.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, JobView, NewJob, Status};
-use stack::Stack;
+use e2e::{App, Gate, JobView, NewJob, Status};
+use stack::{Builder, Stack, poll};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn with_slots(slots: usize) -> Builder {
+    Stack::builder().api(2).env("WORKER_FAULTS", true).env("WORKER_CONCURRENCY", slots)
+}
 
 #[tokio::test]
 async fn three_hundred_jobs_are_run_once_each_by_three_workers() {
-    let app = App::start(Stack::builder().api(2).workers(3).env("WORKER_CONCURRENCY", 10)).await;
-    let created = app.create_many(&NewJob::sleep(0.1), 300).await;
+    let app = App::start(with_slots(10).workers(3)).await;
+    let gate = Gate::new();
+    let mut created = app.create_many(&gate.job(), 30).await;
+    // All slots are taken then.
+    app.all_running(&created).await;
+    created.extend(app.create_many(&gate.job(), 270).await);
+    gate.open();
 
     let ended = app.all_ended(&created).await;
     for job in &ended {
@@ -23,28 +35,36 @@ async fn three_hundred_jobs_are_run_once_each_by_three_workers() {
 
 #[tokio::test]
 async fn a_worker_that_joins_late_takes_part() {
-    let mut app = App::start(Stack::builder().api(1).workers(1).env("WORKER_CONCURRENCY", 2)).await;
-    let created = app.create_many(&NewJob::sleep(1.0), 20).await;
-    app.running(&created[0]).await;
+    let mut app = App::start(with_slots(2).workers(1)).await;
+    let gate = Gate::new();
+    let created = app.create_many(&gate.job(), 4).await;
+    let running = || async { app.ledger_runs(doc! { "status": "running" }).await == 2 };
+    poll::until("all slots to be taken", SOON, running).await.expect("two to run");
     app.add_worker().await;
+    let running = app.all_running(&created).await;
+    assert_eq!(shares(&app, &running), HashMap::from([(0, 2), (1, 2)]));
 
+    gate.open();
     let ended = app.all_ended(&created).await;
     assert!(ended.iter().all(|job| (job.status, job.attempt) == (Status::Finished, 1)));
-    let shares = shares(&app, &ended);
-    assert!(shares.contains_key(&1), "jobs of each worker: {shares:?}");
 }
 
 #[tokio::test]
 async fn what_is_more_urgent_starts_first() {
-    let app = App::start(Stack::builder().api(1).workers(1).env("WORKER_CONCURRENCY", 1)).await;
-    let blocking = app.create(&NewJob::sleep(3.0)).await;
-    app.running(&blocking).await;
+    let app = App::start(with_slots(1).workers(1)).await;
+    let gate = Gate::new();
+    app.running(&app.create(&gate.job()).await).await;
     let short = NewJob::sleep(0.05);
     let mut waiting = Vec::new();
     for priority in ["low", "normal", "normal", "low", "high", "high"] {
         waiting.push(app.create(&short.clone().priority(priority)).await);
     }
-    assert_eq!(app.job(&blocking).await.status, Status::Running, "too slow to tell an order");
+    let announced = || async {
+        let jobs = app.stream("JOBS").await;
+        jobs.cached_info().state.last_sequence == 7
+    };
+    poll::until("all to be announced", SOON, announced).await.expect("seven announcements");
+    gate.open();
 
     let mut ended = app.all_ended(&waiting).await;
     ended.sort_by_key(|job| job.started_at);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bson::doc;
 use stack::{PortLease, Signal, Stack, broker, poll};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 fn servers_only() -> stack::Builder {
     Stack::builder().api(0).workers(0)
