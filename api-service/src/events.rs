@@ -107,7 +107,7 @@ impl Events {
         let applied = self.jobs.apply(&sorted.events).await?;
         let letter = |index: usize, reason, why: &str| {
             let Origin { message, member } = sorted.origins[index];
-            self.messages.letter(&messages[message], member, reason, &why)
+            self.messages.letter(&messages[message], Some(member), reason, &why)
         };
         let unknown = applied.unknown.into_iter();
         let mut letters: Vec<DeadLetter> =

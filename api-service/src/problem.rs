@@ -228,6 +228,18 @@ impl Problem {
         problem
     }
 
+    /// 503: the job is stored in a way that only a newer version can read; another replica may be one.
+    #[must_use]
+    pub const fn newer_version() -> Self {
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "newer_version",
+            "A newer version of the service has changed the job, and this one can not read it",
+        );
+        problem.retry_after_s = Some(2);
+        problem
+    }
+
     /// 503: too many announcements are waiting for NATS, or for room in it.
     #[must_use]
     pub fn outbox_full() -> Self {
@@ -284,6 +296,10 @@ impl ResponseError for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Unreadable(_)) {
+            // Said in the log where it was read.
+            return Self::newer_version();
+        }
         tracing::warn!(
             error = service_kit::telemetry::chain(&error),
             "request not served: the database did not do it"

@@ -43,6 +43,7 @@ async fn each_document_gets_its_own_values_literally_if_it_is_as_it_should_be() 
         only_if: rawdoc! { "status": "open" },
         set: rawdoc! { "value": RawBson::try_from(values[id % values.len()].clone()).unwrap(), "new": i32::try_from(id).unwrap() },
         unset: DUE,
+        push: None,
     });
     let matched = mongo.change("changed", changes.collect(), Durability::Journaled).await.unwrap();
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use service_kit::{faults::gap, telemetry::chain};
-use shared_events::{Envelope, JobCreated, RunId, Timestamp, batch, streams};
+use service_kit::{dead_letters::Reason, faults::gap, telemetry::chain};
+use shared_events::{Envelope, JobCreated, RunId, Timestamp, batch, streams, unreadable::Decision};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
@@ -16,6 +16,9 @@ use crate::{
     ledger::{Announced, Claimed},
     origin::Origin,
 };
+
+/// Why a message that can be read is not acted on, nor lost.
+pub(crate) const UNREADABLE_RUN: &str = "about a run whose document this version can not read";
 
 impl Fetcher {
     /// Claims and runs, in a task of its own; without a slot the announcement is given back.
@@ -35,8 +38,7 @@ impl Fetcher {
         }
         let comes_again = sorted.given_back.first().map(|(_, pause)| *pause);
         if batch::is_batch(&message.payload) {
-            let carrier = Carrier::new(message, origin);
-            return self.claim_batch(sorted.events, comes_again, carrier, slot).await;
+            return self.claim_batch(sorted.events, comes_again, message, origin, slot).await;
         }
         match (sorted.events.pop(), comes_again) {
             (Some(announced), _) => self.claim_one(announced, message, origin, slot).await,
@@ -58,16 +60,19 @@ impl Fetcher {
         let run_id = announced.data.run_id();
         gap("job.fetch.fetched");
         self.note_redelivery(&message, run_id);
-        let carrier = Carrier::new(message, origin);
         let Some(claiming) = self.runner.held.claiming(run_id) else {
             // It came a second time while the first is being decided: in a moment the ledger knows.
-            return carrier.give_back(Some(retry_after())).await;
+            return Carrier::new(message, origin).give_back(Some(retry_after())).await;
         };
         let announced = Announced { created: announced.data, trace: announced.traceparent, late_ack: true };
         let claimed = self.runner.ledger.claim(announced).await;
         if claimed.is_ok() {
             gap("job.claim.stored");
         }
+        if let Ok(Claimed::Unreadable(_)) = claimed {
+            return self.leave_to_newer(message, origin).await;
+        }
+        let carrier = Carrier::new(message, origin);
         match claimed {
             Ok(Claimed::Carried(_, rest)) => carrier.give_back(Some(rest)).await,
             Ok(claimed) if claimed.is_carried() => self.go_on(claimed, slot, claiming, Some(carrier)).await,
@@ -80,6 +85,22 @@ impl Fetcher {
                 carrier.give_back(Some(retry_after())).await;
             }
         }
+    }
+
+    /// What the message is about, a newer worker has to decide.
+    pub(crate) async fn leave_to_newer(&self, message: Message, origin: Origin) {
+        let pause = match self.messages.decide(&message, &UNREADABLE_RUN) {
+            Decision::GiveBack(pause) => pause,
+            Decision::SetAside => {
+                // All of it: what is done already changes nothing when it is taken up.
+                let letter = self.messages.letter(&message, None, Reason::NewerVersion, &UNREADABLE_RUN);
+                match self.runner.ledger.mongo().set_aside(&[letter]).await {
+                    Ok(()) => return Carrier::new(message, origin).ack().await,
+                    Err(_) => retry_after(),
+                }
+            }
+        };
+        Carrier::new(message, origin).give_back(Some(pause)).await;
     }
 
     /// Whether the ledger's memory of the run may be gone by now.
@@ -110,7 +131,7 @@ impl Fetcher {
         match claimed {
             Claimed::Mine(run) => self.runner.run(*run, slot, claiming, carrier).await,
             Claimed::Ended(run) => self.runner.relay.announce_soon(*run, carrier).await,
-            Claimed::Carried(..) | Claimed::Settled(_) => {}
+            Claimed::Carried(..) | Claimed::Settled(_) | Claimed::Unreadable(_) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_nats::jetstream::Message;
 use futures::future::join_all;
 use service_kit::{
     StoreError,
@@ -21,6 +22,7 @@ use crate::{
     claim::retry_after,
     fetch::Fetcher,
     ledger::{Announced, Claimed, Run},
+    origin::Origin,
 };
 
 /// What became of announcements.
@@ -28,6 +30,8 @@ use crate::{
 enum Claims {
     /// The ledger has all of them, with a due time where anything is left to do.
     Settled,
+    /// What is left is about runs that this version can not read.
+    Unreadable,
     /// Some are to be looked at again, after this time.
     Again(Duration),
     /// There was no slot for some.
@@ -40,8 +44,9 @@ impl Claims {
         match (self, other) {
             (Self::NoSlot, _) | (_, Self::NoSlot) => Self::NoSlot,
             (Self::Again(one), Self::Again(other)) => Self::Again(one.min(other)),
-            (Self::Settled, other) => other,
-            (one, Self::Settled) => one,
+            (Self::Again(pause), _) | (_, Self::Again(pause)) => Self::Again(pause),
+            (Self::Unreadable, _) | (_, Self::Unreadable) => Self::Unreadable,
+            (Self::Settled, Self::Settled) => Self::Settled,
         }
     }
 }
@@ -53,15 +58,21 @@ impl Fetcher {
         &self,
         announcements: Vec<Envelope<JobCreated>>,
         comes_again: Option<Duration>,
-        carrier: Carrier,
+        message: Message,
+        origin: Origin,
         slot: OwnedSemaphorePermit,
     ) {
-        match (self.claim_all(announcements, slot).await, comes_again) {
+        let claims = self.claim_all(announcements, slot).await;
+        if claims == Claims::Unreadable {
+            return self.leave_to_newer(message, origin).await;
+        }
+        let carrier = Carrier::new(message, origin);
+        match (claims, comes_again) {
             (Claims::Settled, None) => carrier.ack().await,
             (Claims::Settled, Some(pause)) | (Claims::Again(pause), _) => {
                 carrier.give_back(Some(pause)).await;
             }
-            (Claims::NoSlot, _) => carrier.give_back(None).await,
+            (Claims::NoSlot | Claims::Unreadable, _) => carrier.give_back(None).await,
         }
     }
 
@@ -112,6 +123,7 @@ impl Fetcher {
         }
         match claimed {
             Ok(Claimed::Settled(_)) => (Claims::Settled, Some(slot)),
+            Ok(Claimed::Unreadable(_)) => (Claims::Unreadable, Some(slot)),
             Ok(Claimed::Carried(_, rest)) => (Claims::Again(rest), Some(slot)),
             Ok(Claimed::Mine(run)) => {
                 // Another message carries it; by the end of its lease, that or the ledger knows more.
@@ -158,6 +170,7 @@ impl TakeUp for Fetcher {
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return Ok(TakenUp::NotNow) };
         Ok(match self.claim_all(announcements, slot).await {
             Claims::Settled => TakenUp::Done,
+            Claims::Unreadable => TakenUp::Left,
             Claims::Again(_) | Claims::NoSlot => TakenUp::NotNow,
         })
     }
@@ -173,6 +186,8 @@ mod tests {
         let table = [
             (Claims::Settled, Claims::Settled, Claims::Settled),
             (Claims::Settled, again(3), again(3)),
+            (Claims::Settled, Claims::Unreadable, Claims::Unreadable),
+            (Claims::Unreadable, again(3), again(3)),
             (again(2), again(3), again(2)),
             (again(2), Claims::NoSlot, Claims::NoSlot),
         ];

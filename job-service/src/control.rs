@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
+    claim::UNREADABLE_RUN,
     held::{Held, Stop},
     ledger::{CancelWanted, Cancels, Ledger},
     relay::Relay,
@@ -43,9 +44,6 @@ pub struct Control {
     /// How messages are read.
     pub messages: Arc<MessageReader>,
 }
-
-/// Why a cancel that can be read is not decided, nor lost.
-const UNREADABLE_RUN: &str = "about a run whose document this version can not read";
 
 impl Reader for Control {
     const STREAM: &'static str = streams::JOB_CONTROL;
@@ -140,7 +138,7 @@ impl Control {
                 Decision::GiveBack(pause) => given_back.push((*message, pause)),
                 Decision::SetAside => {
                     let (message, reason) = (&messages[*message], Reason::NewerVersion);
-                    letters.push(self.messages.letter(message, *member, reason, &UNREADABLE_RUN));
+                    letters.push(self.messages.letter(message, Some(*member), reason, &UNREADABLE_RUN));
                 }
             }
         }

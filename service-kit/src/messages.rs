@@ -68,7 +68,7 @@ impl MessageReader {
             let members = match batch::events(&message.payload) {
                 Ok(members) => members,
                 Err(error) => {
-                    self.set_aside_member(&mut sorted, message, 0, &error);
+                    self.set_aside_member(&mut sorted, message, None, &error);
                     continue;
                 }
             };
@@ -80,7 +80,7 @@ impl MessageReader {
                         sorted.origins.push(Origin { message: place, member });
                     }
                     Err(error) if error.may_be_newer() => newer.push((member, error)),
-                    Err(error) => self.set_aside_member(&mut sorted, message, member, &error),
+                    Err(error) => self.set_aside_member(&mut sorted, message, Some(member), &error),
                 }
             }
             let Some((_, first)) = newer.first() else { continue };
@@ -88,7 +88,7 @@ impl MessageReader {
                 Decision::GiveBack(pause) => sorted.given_back.push((place, pause)),
                 Decision::SetAside => {
                     for (member, error) in newer {
-                        self.set_aside_member(&mut sorted, message, member, &error);
+                        self.set_aside_member(&mut sorted, message, Some(member), &error);
                     }
                 }
             }
@@ -107,17 +107,18 @@ impl MessageReader {
         decision
     }
 
-    /// The dead letter of one event of a message; of the whole message where it does not have so many.
+    /// The dead letter of one event of a message, or of the whole message.
     #[must_use]
     pub fn letter(
         &self,
         message: &Message,
-        member: usize,
+        member: Option<usize>,
         reason: Reason,
         why: &impl std::fmt::Display,
     ) -> DeadLetter {
         let events = batch::events(&message.payload).unwrap_or_default();
-        let body = events.get(member).copied().unwrap_or(&message.payload);
+        let body = member.and_then(|member| events.get(member).copied()).unwrap_or(&message.payload);
+        let member = member.map_or_else(|| "all".to_owned(), |member| member.to_string());
         let (sequence, published) = match message.info() {
             Ok(info) => (info.stream_sequence, info.published.unix_timestamp_nanos()),
             Err(_) => (0, i128::from(self.clock.now_ms())),
@@ -142,7 +143,7 @@ impl MessageReader {
         &self,
         sorted: &mut Sorted<T>,
         message: &Message,
-        member: usize,
+        member: Option<usize>,
         error: &DecodeError,
     ) {
         let reason = if error.may_be_newer() { Reason::NewerVersion } else { Reason::NotAnEvent };

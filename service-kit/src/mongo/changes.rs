@@ -28,6 +28,8 @@ pub struct Change {
     pub set: RawDocumentBuf,
     /// The fields that go.
     pub unset: &'static [&'static CStr],
+    /// What lists get at their end, as the operands of `$push`. Such a change has a statement of its own.
+    pub push: Option<RawDocumentBuf>,
 }
 
 impl Mongo {
@@ -47,10 +49,13 @@ impl Mongo {
 
 fn statements(changes: Vec<Change>) -> Vec<Statement> {
     let mut alike: HashMap<(Vec<u8>, &[&CStr]), Vec<Change>> = HashMap::new();
-    for change in changes {
+    let (lone, shared): (Vec<Change>, Vec<Change>) =
+        changes.into_iter().partition(|change| change.push.is_some());
+    for change in shared {
         alike.entry((change.only_if.as_bytes().to_vec(), change.unset)).or_default().push(change);
     }
-    let mut statements = Vec::new();
+    let mut statements: Vec<Statement> =
+        lone.into_iter().filter_map(|change| statement(vec![change])).collect();
     for mut changes in alike.into_values() {
         while !changes.is_empty() {
             let rest = changes.split_off(fitting(&changes));
@@ -75,10 +80,13 @@ fn statement(mut changes: Vec<Change>) -> Option<Statement> {
     if changes.len() > 1 {
         return Some(lookup(changes));
     }
-    let Change { id, only_if, set, unset } = changes.pop()?;
+    let Change { id, only_if, set, unset, push } = changes.pop()?;
     let mut update = rawdoc! { "$set": set };
     if !unset.is_empty() {
         update.append(cstr!("$unset"), unset.iter().map(|field| (*field, "")).collect::<RawDocumentBuf>());
+    }
+    if let Some(push) = push {
+        update.append(cstr!("$push"), push);
     }
     Some(Statement::one(with_id(id, &only_if), update))
 }
@@ -121,7 +129,7 @@ mod tests {
 
     fn change(id: i32, status: &str, text: &str) -> Change {
         let (only_if, set) = (rawdoc! { "status": status }, rawdoc! { "text": text });
-        Change { id: RawBson::Int32(id), only_if, set, unset: DUE }
+        Change { id: RawBson::Int32(id), only_if, set, unset: DUE, push: None }
     }
 
     #[test]
@@ -130,6 +138,15 @@ mod tests {
         let mut members: Vec<bool> = made.iter().map(|statement| statement.multi).collect();
         members.sort_unstable();
         assert_eq!(members, [false, true]);
+    }
+
+    #[test]
+    fn what_adds_to_a_list_has_a_statement_of_its_own() {
+        let adds = |id| Change { push: Some(rawdoc! { "list": 1 }), ..change(id, "a", "") };
+        let made = statements(vec![adds(1), change(2, "a", ""), adds(3), change(4, "a", "")]);
+        let mut members: Vec<bool> = made.iter().map(|statement| statement.multi).collect();
+        members.sort_unstable();
+        assert_eq!(members, [false, false, true]);
     }
 
     #[test]

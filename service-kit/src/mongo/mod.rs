@@ -1,9 +1,13 @@
 //! MongoDB: connecting, and the few commands that both services' stores are made of.
 
 mod changes;
+mod diff;
+mod read;
 mod within;
 
 pub use changes::Change;
+pub use diff::diff;
+pub use read::Read;
 pub use within::{Fitting, Query};
 
 use std::{
@@ -69,6 +73,7 @@ pub struct Mongo {
     clock: Clock,
     last_failure: Arc<Mutex<Option<Instant>>>,
     slow_after: Duration,
+    unreadable: Arc<read::Unreadable>,
 }
 
 /// An operation under way; notes at its end whether it took so long that it counts as a failure.
@@ -171,7 +176,13 @@ impl Mongo {
         options.heartbeat_freq.get_or_insert(Duration::from_secs(5));
         options.write_concern.get_or_insert_with(|| Durability::Journaled.concern());
         let database = Client::with_options(options)?.database(database);
-        Ok(Self { database, clock: Clock::default(), last_failure: Arc::default(), slow_after: DEADLINE })
+        Ok(Self {
+            database,
+            clock: Clock::default(),
+            last_failure: Arc::default(),
+            slow_after: DEADLINE,
+            unreadable: Arc::default(),
+        })
     }
 
     /// From how long on an operation counts as a failure for [`Self::since_failure`], though it was done in the

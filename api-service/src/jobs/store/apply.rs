@@ -152,6 +152,7 @@ fn change(event: &JobEvent) -> Result<Change, StoreError> {
         only_if,
         set: raw(&news(event, position))?,
         unset: if position.status.is_terminal() { MARK } else { &[] },
+        push: None,
     })
 }
 

@@ -167,7 +167,7 @@ impl Jobs {
     /// The job with this id.
     ///
     /// # Errors
-    /// Where the database does not answer.
+    /// Where the database does not answer, or the job is one that this version can not read.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         self.find_one(doc! { "_id": stored_id(id) }).await
     }
@@ -198,8 +198,7 @@ impl Jobs {
     }
 
     async fn find_one(&self, filter: bson::Document) -> Result<Option<Job>, StoreError> {
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        self.mongo.run(async move { jobs.find_one(filter).await }).await
+        self.mongo.read_one(JOBS, filter).await
     }
 }
 

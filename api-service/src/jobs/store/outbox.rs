@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bson::{Bson, DateTime, Document, Uuid, doc, oid::ObjectId, rawdoc};
 use futures::TryStreamExt;
+use mongodb::options::FindOptions;
 use serde::Deserialize;
 use service_kit::{
     Mongo, StoreError, Weigh,
@@ -249,19 +250,17 @@ impl Jobs {
             "announced.generations.jobs": generation,
             "announced.sequence": { "$gt": last },
         };
-        let jobs = self.mongo.collection::<OpenJob>(JOBS);
         let highest = doc! { "announced.sequence": -1 };
-        let found =
-            self.mongo.run(async move { jobs.find_one(above).sort(highest).projection(open_fields()).await });
-        Ok(found.await?.and_then(|job| Some(job.announced?.sequence)))
+        let options = FindOptions::builder().sort(highest).projection(open_fields()).limit(1).build();
+        let found: Vec<OpenJob> = self.mongo.read(JOBS, above, options).await?.documents;
+        Ok(found.first().and_then(|job| Some(job.announced?.sequence)))
     }
 
     async fn find_open(&self, filter: Document, most: usize) -> Result<Vec<OpenJob>, StoreError> {
-        let jobs = self.mongo.collection::<OpenJob>(JOBS);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let find =
-            async move { jobs.find(filter).projection(open_fields()).limit(most).await?.try_collect().await };
-        self.mongo.run(find).await
+        let options = FindOptions::builder().projection(open_fields()).limit(most).build();
+        let filter = self.mongo.passing_over_unreadable(JOBS, filter);
+        Ok(self.mongo.read(JOBS, filter, options).await?.documents)
     }
 
     async fn update_many(&self, filter: Document, update: Document) -> Result<u64, StoreError> {
@@ -280,12 +279,18 @@ impl Jobs {
         let without: &[&str] = &["result", "attempts"];
         let due = self.due(of);
         let query = Query { filter: due.clone(), without, most, max_bytes: TAKEN_BYTES, ..Query::default() };
-        let Fitting { ids, cut } = self.mongo.fitting(JOBS, query).await?;
+        let Fitting { ids, cut } = self.mongo.fitting_readable(JOBS, query).await?;
         let taken = self.take(due, &ids, set).await?;
         let left_out: Document = without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        let load = async move { jobs.find(taken).projection(left_out).await?.try_collect().await };
-        Ok(Taken { jobs: self.mongo.run(load).await?, more: cut || ids.len() == most })
+        let options = FindOptions::builder().projection(left_out).build();
+        let read = self.mongo.read(JOBS, taken.clone(), options).await?;
+        if !read.unreadable.is_empty() {
+            // Newer replicas need not wait for them.
+            let mut not_mine = taken;
+            not_mine.insert("_id", doc! { "$in": read.unreadable });
+            self.update_many(not_mine, doc! { "$set": { "due": self.mongo.clock().now() } }).await?;
+        }
+        Ok(Taken { jobs: read.documents, more: cut || ids.len() == most })
     }
 
     /// Those of them that are due.

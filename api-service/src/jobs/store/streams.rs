@@ -1,7 +1,7 @@
 //! What is known of the broker's streams.
 
 use bson::doc;
-use service_kit::StoreError;
+use service_kit::{StoreError, mongo};
 
 use super::{Jobs, STATE};
 use crate::stream_generation::StreamState;
@@ -35,8 +35,12 @@ impl Jobs {
             };
         };
         let as_known = as_known(known);
-        let replace = async move { states.replace_one(as_known, next).await };
-        self.mongo.run(replace).await.map(|done| done.matched_count == 1)
+        let update = mongo::diff(&document(known)?, &document(&next)?);
+        if update.is_empty() {
+            return Ok(true);
+        }
+        let change = async move { states.update_one(as_known, update).await };
+        self.mongo.run(change).await.map(|done| done.matched_count == 1)
     }
 
     /// Writes down that a stream has grown, or that more of it is applied. Within one generation both only grow,
@@ -61,6 +65,10 @@ impl Jobs {
             .await
             .map(drop)
     }
+}
+
+fn document(state: &StreamState) -> Result<bson::Document, StoreError> {
+    bson::serialize_to_document(state).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 fn as_known(known: &StreamState) -> bson::Document {

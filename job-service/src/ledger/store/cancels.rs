@@ -68,7 +68,9 @@ impl Core {
             let now = self.mongo.clock().now();
             let texts: Vec<String> = ids.iter().map(RunId::to_string).collect();
             let (mut changes, mut again) = (Vec::new(), Vec::new());
-            for run in self.find(doc! { "_id": { "$in": texts } }, 0).await? {
+            let found = self.find(doc! { "_id": { "$in": texts } }).await?;
+            cancels.unreadable.extend(found.unreadable);
+            for run in found.runs {
                 match run.status {
                     Status::Running if is_held(&run, now) && run.cancel_requested.is_some() => {
                         self.chronicle.note(Deed::Flagged, run.id, run.attempt);

@@ -9,7 +9,7 @@ use std::{
 use bson::{DateTime, doc};
 use service_kit::{
     StoreError, Weigh,
-    mongo::{Durability, Statement, raw},
+    mongo::{self, Durability, Statement, raw},
 };
 use shared_events::{JobCreated, RunId, Status, TraceContext, WorkerId};
 
@@ -44,6 +44,8 @@ pub enum Claimed {
     Carried(RunId, Duration),
     /// Nothing to do: it is among what is due in the ledger.
     Settled(RunId),
+    /// Its document is one that this version can not read: a newer one has to decide.
+    Unreadable(RunId),
 }
 
 impl Claimed {
@@ -51,7 +53,7 @@ impl Claimed {
     pub(super) fn run_id(&self) -> RunId {
         match self {
             Self::Mine(run) | Self::Ended(run) => run.id,
-            Self::Carried(id, _) | Self::Settled(id) => *id,
+            Self::Carried(id, _) | Self::Settled(id) | Self::Unreadable(id) => *id,
         }
     }
 
@@ -65,7 +67,7 @@ impl Claimed {
     pub fn is_carried(&self) -> bool {
         match self {
             Self::Mine(run) | Self::Ended(run) => run.is_carried(),
-            Self::Carried(..) => true,
+            Self::Carried(..) | Self::Unreadable(_) => true,
             Self::Settled(_) => false,
         }
     }
@@ -139,8 +141,10 @@ impl Core {
         let texts: Vec<String> = others.iter().map(RunId::to_string).collect();
         // Asked before reading: what ended in between is read as running, and must not be resumed.
         let running = others.iter().copied().filter(|id| self.held.contains(id)).collect();
-        let found = self.find(doc! { "_id": { "$in": texts } }, 0).await?;
-        let mut claimed = self.act_on(found, &running).await?;
+        let found = self.find(doc! { "_id": { "$in": texts } }).await?;
+        let unreadable: Vec<RunId> = cancels.unreadable.into_iter().chain(found.unreadable).collect();
+        let mut claimed = self.act_on(found.runs, &running).await?;
+        claimed.extend(unreadable.into_iter().map(Claimed::Unreadable));
         claimed.extend(cancels.ended.into_iter().map(|run| Claimed::Ended(Box::new(run))));
         let now = self.mongo.clock().now();
         claimed.extend(cancels.stop.iter().map(|run| left(run, now)));
@@ -197,8 +201,8 @@ impl Core {
             && clock.since_step().is_none_or(|since| since > self.lease)
     }
 
-    /// Puts each second document in the place of its first, if that is still as it was read;
-    /// answers with those that are in place.
+    /// Makes of each first document its second, if it is still as it was read; answers with those that are so now.
+    /// Fields that this version does not know stay as they are.
     pub(super) async fn replace(&self, changes: Vec<(Run, Run)>) -> Result<Vec<Run>, StoreError> {
         if changes.is_empty() {
             return Ok(Vec::new());
@@ -213,7 +217,8 @@ impl Core {
                 "lease_until": read.lease_until,
                 "cancel_requested": read.cancel_requested,
             };
-            statements.push(Statement::one(raw(&as_read)?, raw(next)?));
+            let update = mongo::diff(&document(read)?, &document(next)?);
+            statements.push(Statement::one(raw(&as_read)?, raw(&update)?));
         }
         let all = changes.len() as u64;
         let next: Vec<Run> = changes.into_iter().map(|(_, next)| next).collect();
@@ -227,6 +232,10 @@ impl Core {
         next.iter().for_each(|run| self.chronicle.note_claim(run));
         Ok(next)
     }
+}
+
+fn document(run: &Run) -> Result<bson::Document, StoreError> {
+    bson::serialize_to_document(run).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 /// What an announcement is to do that finds its run claimed by somebody: where it may have to carry the run on, to come

@@ -102,7 +102,7 @@ impl Core {
         let mut claiming: HashMap<RunId, Claiming> =
             looked_at.iter().filter_map(|id| Some((*id, self.held.claiming(*id)?))).collect();
         claiming.retain(|id, _| !self.held.contains(id));
-        let found = self.find_without_payloads(self.mine_among(claiming.keys())).await?;
+        let found = self.find_without_payloads(self.mine_among(claiming.keys())).await?.runs;
         let mut renewal = Renewal::default();
         if !found.is_empty() {
             let claims: Vec<(RunId, u32)> = found.iter().map(|run| (run.id, run.attempt)).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bson::{
-    DateTime, RawDocumentBuf,
+    DateTime, RawArrayBuf, RawDocumentBuf,
     raw::{CStr, cstr},
     rawdoc,
 };
@@ -62,7 +62,8 @@ struct Outcome<'a> {
     error: Option<&'a shared_events::JobError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<shared_events::CancelReason>,
-    attempts: &'a [shared_events::AttemptSummary],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<&'a [shared_events::AttemptSummary]>,
 }
 
 impl Core {
@@ -99,6 +100,16 @@ fn change(run: &Run) -> Result<Change, StoreError> {
     if run.status == Status::Queued {
         only_if.append(cstr!("cancel_requested"), rawdoc! { "$exists": false });
     }
+    // What a newer version has written about earlier attempts stays as it is.
+    let (attempts, push) = match run.attempts.as_slice() {
+        [_, .., last] => {
+            let kept = i64::try_from(run.attempts.len()).unwrap_or(i64::MAX);
+            let mut each = RawArrayBuf::new();
+            each.push(raw(last)?);
+            (None, Some(rawdoc! { "attempts": { "$each": each, "$slice": -kept } }))
+        }
+        attempts => (Some(attempts), None),
+    };
     let outcome = Outcome {
         status: run.status,
         charged: run.charged,
@@ -109,10 +120,10 @@ fn change(run: &Run) -> Result<Change, StoreError> {
         result: run.result.as_deref(),
         error: run.error.as_ref(),
         reason: run.reason,
-        attempts: &run.attempts,
+        attempts,
     };
     let unset: &[&CStr] = if run.due.is_none() { MARK } else { &[] };
-    Ok(Change { id: run.id.to_string().into(), only_if, set: raw(&outcome)?, unset })
+    Ok(Change { id: run.id.to_string().into(), only_if, set: raw(&outcome)?, unset, push })
 }
 
 /// What a second look tells about an outcome that may not have been taken.

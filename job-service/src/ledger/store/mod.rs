@@ -16,13 +16,15 @@ pub use scans::Taken;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bson::{DateTime, doc};
-use futures::TryStreamExt;
-use mongodb::{IndexModel, options::IndexOptions};
-use serde::Deserialize;
+use bson::{Bson, DateTime, doc};
+use mongodb::{
+    IndexModel,
+    options::{FindOptions, IndexOptions},
+};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use service_kit::{
     GroupCommit, GroupLimits, Mongo, StoreError,
-    mongo::{DEADLINE, Durability},
+    mongo::{DEADLINE, Durability, Read},
 };
 use shared_events::{AttemptSummary, RunId, Status, WorkerId};
 
@@ -234,6 +236,21 @@ impl Ledger {
     }
 }
 
+/// Runs that were looked for.
+#[derive(Debug)]
+struct Runs {
+    runs: Vec<Run>,
+    /// They have documents that this version can not read.
+    unreadable: Vec<RunId>,
+}
+
+impl Runs {
+    fn of(read: Read<Run>) -> Self {
+        let id = |id: &Bson| id.as_str().and_then(|id| id.parse().ok());
+        Self { runs: read.documents, unreadable: read.unreadable.iter().filter_map(id).collect() }
+    }
+}
+
 /// What a second look at a run tells about a write whose effect is in doubt.
 #[derive(Debug, Deserialize)]
 struct Glance {
@@ -242,10 +259,20 @@ struct Glance {
     status: Status,
     attempt: u32,
     worker: Option<WorkerId>,
+    #[serde(default, deserialize_with = "whether_there")]
     cancel_requested: Option<bool>,
-    /// The last one alone.
-    #[serde(default)]
+    /// The last one alone, if this version can read it; its own ones it can.
+    #[serde(default, deserialize_with = "readable_ones")]
     attempts: Vec<AttemptSummary>,
+}
+
+fn whether_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| Some(true))
+}
+
+fn readable_ones<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AttemptSummary>, D::Error> {
+    let attempts = Vec::<Bson>::deserialize(deserializer)?;
+    Ok(attempts.into_iter().filter_map(|attempt| bson::deserialize_from_bson(attempt).ok()).collect())
 }
 
 impl Glance {
@@ -270,22 +297,15 @@ impl Glance {
 impl Core {
     async fn glance(&self, ids: impl Iterator<Item = RunId>) -> Result<HashMap<RunId, Glance>, StoreError> {
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-        let runs = self.mongo.collection::<Glance>(RUNS);
         let last = doc! { "$slice": -1 };
         let fields = doc! { "status": 1, "attempt": 1, "worker": 1, "cancel_requested": 1, "attempts": last };
-        let seen: Vec<Glance> = self
-            .mongo
-            .run(async move {
-                runs.find(doc! { "_id": { "$in": ids } }).projection(fields).await?.try_collect().await
-            })
-            .await?;
-        Ok(seen.into_iter().map(|glance| (glance.id, glance)).collect())
+        let options = FindOptions::builder().projection(fields).build();
+        // A run that stands where this version knows no state is not what it has made of it.
+        let seen = self.mongo.read(RUNS, doc! { "_id": { "$in": ids } }, options).await?;
+        Ok(seen.documents.into_iter().map(|glance: Glance| (glance.id, glance)).collect())
     }
 
-    /// At most `most` runs; 0 stands for all.
-    async fn find(&self, filter: bson::Document, most: usize) -> Result<Vec<Run>, StoreError> {
-        let runs = self.mongo.collection::<Run>(RUNS);
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        self.mongo.run(async move { runs.find(filter).limit(most).await?.try_collect().await }).await
+    async fn find(&self, filter: bson::Document) -> Result<Runs, StoreError> {
+        Ok(Runs::of(self.mongo.read(RUNS, filter, FindOptions::default()).await?))
     }
 }

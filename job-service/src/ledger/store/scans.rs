@@ -6,14 +6,14 @@ use std::{
 };
 
 use bson::{DateTime, Document, doc};
-use futures::TryStreamExt;
+use mongodb::options::FindOptions;
 use service_kit::{
     StoreError,
     mongo::{DEADLINE, Fitting, Query},
 };
 use shared_events::{Queue, RunId, Status};
 
-use super::{super::Run, Claimed, Core, Ledger, RUNS};
+use super::{super::Run, Claimed, Core, Ledger, RUNS, Runs};
 use crate::held::Claiming;
 
 /// The most bytes of the runs that a scan takes at a time.
@@ -50,9 +50,9 @@ impl Ledger {
             "$or": [{ "status": Status::Running.as_str() }, { "next_at": { "$lte": now } }],
         };
         let query = Query { filter, most, max_bytes: TAKEN_BYTES, ..Query::default() };
-        let Fitting { ids, cut } = core.mongo.fitting(RUNS, query).await?;
+        let Fitting { ids, cut } = core.mongo.fitting_readable(RUNS, query).await?;
         let full = cut || ids.len() == most;
-        let found = core.find(doc! { "_id": { "$in": ids } }, most).await?;
+        let Runs { runs: found, unreadable } = core.find(doc! { "_id": { "$in": ids } }).await?;
         let mut claiming: HashMap<RunId, Claiming> =
             found.iter().filter_map(|run| Some((run.id, core.held.claiming(run.id)?))).collect();
         let found: Vec<Run> = found.into_iter().filter(|run| claiming.contains_key(&run.id)).collect();
@@ -73,7 +73,8 @@ impl Ledger {
                 Some((taken, claiming))
             })
             .collect();
-        let more = full && !taken.is_empty();
+        // What can not be read is passed over by the next look.
+        let more = full && (!taken.is_empty() || !unreadable.is_empty());
         Ok((taken, more))
     }
 
@@ -88,7 +89,7 @@ impl Ledger {
         let due = doc! { "duty": duty, "due": { "$lte": core.mongo.clock().now() } };
         let without: &[&str] = &["payload"];
         let query = Query { filter: due.clone(), without, most, max_bytes: TAKEN_BYTES, ..Query::default() };
-        let Fitting { ids, cut } = core.mongo.fitting(RUNS, query).await?;
+        let Fitting { ids, cut } = core.mongo.fitting_readable(RUNS, query).await?;
         if ids.is_empty() {
             return Ok(Taken::default());
         }
@@ -101,18 +102,23 @@ impl Ledger {
         let runs = core.mongo.collection::<Run>(RUNS);
         core.mongo.run(async move { runs.update_many(mine, vec![forward]).await }).await?;
         let taken = doc! { "_id": { "$in": ids }, "sweep": sweep };
-        Ok(Taken { runs: core.find_without_payloads(taken).await?, more })
+        let Runs { runs, unreadable } = core.find_without_payloads(taken).await?;
+        if !unreadable.is_empty() {
+            // Newer replicas need not wait for them.
+            let unreadable: Vec<String> = unreadable.iter().map(RunId::to_string).collect();
+            let not_mine = doc! { "_id": { "$in": unreadable }, "sweep": sweep };
+            let due = doc! { "$set": { "due": core.mongo.clock().now() } };
+            let runs = core.mongo.collection::<Run>(RUNS);
+            core.mongo.run(async move { runs.update_many(not_mine, due).await }).await?;
+        }
+        Ok(Taken { runs, more })
     }
 }
 
 impl Core {
     /// Runs that are not to be run or written back.
-    pub(super) async fn find_without_payloads(&self, filter: Document) -> Result<Vec<Run>, StoreError> {
-        let runs = self.mongo.collection::<Run>(RUNS);
-        self.mongo
-            .run(
-                async move { runs.find(filter).projection(doc! { "payload": 0 }).await?.try_collect().await },
-            )
-            .await
+    pub(super) async fn find_without_payloads(&self, filter: Document) -> Result<Runs, StoreError> {
+        let options = FindOptions::builder().projection(doc! { "payload": 0 }).build();
+        Ok(Runs::of(self.mongo.read(RUNS, filter, options).await?))
     }
 }
