@@ -154,6 +154,12 @@ async fn what_asks_for_something_of_an_unreadable_document_waits_for_who_can_rea
     app.publish("job:finished.later", finished(&paused, "finished").to_string()).await;
     comes_again(&app, "JOB_EVENTS", "api-service").await;
 
+    // The others go on.
+    let running = app.running(&app.create(&NewJob::sleep(60.0)).await).await;
+    app.post(&format!("/v1/jobs/{}/cancel", running.id), &json!({})).await;
+    assert_eq!(app.ended(&running).await.status, Status::Cancelled);
+    assert_eq!(app.ended(&app.create(&NewJob::noop()).await).await.status, Status::Finished);
+
     // As if this were a version that can read them.
     let due = doc! { "priority": "normal", "next_at": DateTime::now() };
     set(&runs, format!("{}.1", again.id).into(), due).await;

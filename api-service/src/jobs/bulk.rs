@@ -38,5 +38,5 @@ pub(super) async fn retry(request: HttpRequest, lifecycle: Data<Lifecycle>) -> R
 /// Says how many, whether there may be more, and the token with which the next call goes on.
 fn answer(filter: &Filter, what: &str, acted: &Acted) -> HttpResponse {
     let next = acted.next.map(|id| filter.token(id)).unwrap_or_default();
-    HttpResponse::Ok().json(json!({ what: acted.count, "more": !next.is_empty(), "next_page_token": next }))
+    HttpResponse::Ok().json(json!({ what: acted.count, "unreadable": acted.unreadable, "more": !next.is_empty(), "next_page_token": next }))
 }

@@ -38,6 +38,8 @@ pub struct Lifecycle {
 pub(super) struct Acted {
     /// On how many jobs it acted.
     pub(super) count: u64,
+    /// How many it left alone, since this version can not read them.
+    pub(super) unreadable: usize,
     /// Where the next call goes on; none where there are no more.
     pub(super) next: Option<bson::Uuid>,
 }
@@ -145,7 +147,7 @@ impl Lifecycle {
         let page = self.jobs.page(&request, wanted, Load::BRIEF).await?;
         let count = self.jobs.request_cancel(&page.jobs, reason, self.jobs.mongo().clock().now()).await?;
         self.relay.wake();
-        Ok(Acted { count, next: page.next })
+        Ok(Acted { count, unreadable: page.unreadable, next: page.next })
     }
 
     /// Starts the next run of up to a thousand ended jobs, of a few MiB at most, that pass the filter; without a status in
@@ -171,7 +173,7 @@ impl Lifecycle {
         }
         let count = self.jobs.start_next_run(&page.jobs, self.jobs.mongo().clock().now()).await?;
         self.relay.wake();
-        Ok(Acted { count, next: page.next })
+        Ok(Acted { count, unreadable: page.unreadable, next: page.next })
     }
 
     async fn wait_for(&self, id: JobId, ended: Ended, wait: Duration) -> Result<Job, Problem> {

@@ -94,7 +94,12 @@ async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Pr
     let room = room::for_answer(&request, load.room()).await?;
     let page = jobs.page(&wanted, bson::Document::new(), load).await?;
     let next = page.next.map(|id| wanted.filter.token(id)).unwrap_or_default();
-    let rest = format!(",\"next_page_token\":\"{next}\"");
+    // How many are left out, since only a newer version can read them.
+    let unreadable = match page.unreadable {
+        0 => String::new(),
+        some => format!(",\"unreadable\":{some}"),
+    };
+    let rest = format!("{unreadable},\"next_page_token\":\"{next}\"");
     let to_json = |job| answer::piece(&JobView::from(&job));
     Ok(answer::json_list("jobs", page.jobs, to_json, &rest, Some(room)))
 }

@@ -8,6 +8,7 @@ use service_kit::{
     mongo::{DEADLINE, Durability, Fitting, Query, Statement, raw},
 };
 use shared_events::Status;
+use tracing::warn;
 
 use super::{
     super::{Job, document::Cancel},
@@ -118,7 +119,7 @@ impl Jobs {
     }
 
     /// The job's earlier runs, the latest first, without payloads and results: at most 100, and no more than a few MiB
-    /// of their attempts.
+    /// of their attempts; without those that this version can not read.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -141,11 +142,13 @@ impl Jobs {
                 found.projection(doc! { "payload": 0, "result": 0 }).await?.try_collect().await
             })
             .await?;
+        // Those that only a newer version can read are left out.
         let read = |mut document: bson::Document| {
             document.insert("_id", id);
-            bson::deserialize_from_document(document)
-                .map_err(|error| StoreError::Unreadable(error.to_string()))
+            let read = bson::deserialize_from_document(document);
+            read.inspect_err(|error| warn!(%error, job.id = %id, "earlier run is not readable; left out"))
+                .ok()
         };
-        documents.into_iter().map(read).collect()
+        Ok(documents.into_iter().filter_map(read).collect())
     }
 }

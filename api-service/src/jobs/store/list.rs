@@ -2,9 +2,10 @@
 
 use bson::{Bson, Document, Uuid, doc};
 use futures::TryStreamExt;
+use mongodb::options::FindOptions;
 use service_kit::{
     StoreError,
-    mongo::{Fitting, Query},
+    mongo::{Fitting, Query, Read},
 };
 
 use super::{
@@ -55,8 +56,16 @@ impl Load {
 pub struct Page {
     /// The jobs, newest first.
     pub jobs: Vec<Job>,
+    /// How many more there are on this page that this version can not read.
+    pub unreadable: usize,
     /// The page goes on below this id; none at the end.
     pub next: Option<Uuid>,
+}
+
+impl Page {
+    fn of(read: Read<Job>, next: Option<Uuid>) -> Self {
+        Self { unreadable: read.unreadable.len(), jobs: read.documents, next }
+    }
 }
 
 impl Jobs {
@@ -78,11 +87,11 @@ impl Jobs {
             filter.insert("_id", bounds);
         }
         if load == Load::BRIEF {
-            let jobs = self.newest(filter, request.size, load).await?;
-            // A full page goes on after its last job; a short one where the looking ended.
-            let next =
-                if jobs.len() == request.size { jobs.last().map(|job| job.id) } else { last_looked_at };
-            return Ok(Page { jobs, next });
+            let read = self.newest(filter, request.size, load).await?;
+            // A full page goes on after its last job, readable or not; a short one where the looking ended.
+            let is_full = read.looked_at() == request.size;
+            let next = if is_full { read.last.as_ref().and_then(uuid) } else { last_looked_at };
+            return Ok(Page::of(read, next));
         }
         let query = Query {
             filter: filter.clone(),
@@ -97,19 +106,14 @@ impl Jobs {
         let next = if cut || ids.len() == request.size { last } else { last_looked_at };
         // Changed since, they may not pass any more.
         filter.insert("_id", doc! { "$in": ids });
-        Ok(Page { jobs: self.newest(filter, request.size, load).await?, next })
+        Ok(Page::of(self.newest(filter, request.size, load).await?, next))
     }
 
-    async fn newest(&self, filter: Document, most: usize, load: Load) -> Result<Vec<Job>, StoreError> {
-        let jobs = self.mongo.collection::<Job>(JOBS);
+    async fn newest(&self, filter: Document, most: usize, load: Load) -> Result<Read<Job>, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let left_out: Document = load.without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
-        self.mongo
-            .run(async move {
-                let found = jobs.find(filter).projection(left_out).sort(doc! { "_id": -1 }).limit(most);
-                found.hint(by_id()).await?.try_collect().await
-            })
-            .await
+        let options = FindOptions::builder().projection(left_out).sort(doc! { "_id": -1 }).limit(most);
+        self.mongo.read(JOBS, filter, options.hint(by_id()).build()).await
     }
 
     /// The id that many places below the upper bound; answered from the primary index alone.

@@ -121,7 +121,7 @@ impl Core {
         let (filter, most) = (self.mine_among(next.iter()), next.len());
         let query = Query { filter, most, max_bytes: TAKEN_BYTES, ..Query::default() };
         let Fitting { ids, .. } = self.mongo.fitting(RUNS, query).await?;
-        let whole = self.find(doc! { "_id": { "$in": ids } }, most).await?;
+        let whole = self.find(doc! { "_id": { "$in": ids } }).await?.runs;
         let taken = whole.into_iter().filter_map(|run| {
             let claiming = claiming.remove(&run.id)?;
             self.chronicle.note(Deed::Resumed, run.id, run.attempt);
