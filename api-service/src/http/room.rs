@@ -7,7 +7,7 @@ use service_kit::{ByteBudget, Reservation};
 
 use crate::problem::Problem;
 
-/// A body up to this size needs no room of its own, so that a small request never waits for large ones.
+/// A body or an answer up to this size needs no room of its own, so that a small request never waits for large ones.
 pub(super) const SMALL: usize = 64 << 10;
 
 /// The largest body of a single job. What is larger has room of its own, so that jobs do not wait for batches.
@@ -17,7 +17,8 @@ const SINGLE: usize = 1 << 20;
 /// again.
 const BODIES: usize = 32 << 20;
 
-/// The bytes of all jobs that are being read to be shown. What the database sent is there beside them.
+/// The bytes of all answers that show single jobs or lists without payloads, and of all pages of jobs with payloads,
+/// until they are on their way. Each has its own, since a client may read as slowly as it likes.
 const ANSWERS: usize = 32 << 20;
 
 /// How long a request waits for room before it is told to come again.
@@ -29,6 +30,7 @@ pub struct Room {
     singles: ByteBudget,
     batches: ByteBudget,
     answers: ByteBudget,
+    pages: ByteBudget,
 }
 
 impl Default for Room {
@@ -37,6 +39,7 @@ impl Default for Room {
             singles: ByteBudget::new(BODIES),
             batches: ByteBudget::new(BODIES),
             answers: ByteBudget::new(ANSWERS),
+            pages: ByteBudget::new(ANSWERS),
         }
     }
 }
@@ -58,12 +61,23 @@ pub(super) async fn for_body(request: &HttpRequest, bytes: usize) -> Result<Rese
     budget.take_within(bytes, PATIENCE).await.ok_or_else(no_room)
 }
 
-/// Room for so many bytes of jobs that are shown.
+/// Room for an answer of so many bytes, where it needs any.
 ///
 /// # Errors
 /// 503 where there is none for long.
-pub async fn for_answer(request: &HttpRequest, bytes: usize) -> Result<Reservation, Problem> {
-    Room::of(request).answers.take_within(bytes, PATIENCE).await.ok_or_else(no_room)
+pub async fn for_answer(request: &HttpRequest, bytes: usize) -> Result<Option<Reservation>, Problem> {
+    if bytes <= SMALL {
+        return Ok(None);
+    }
+    Room::of(request).answers.take_within(bytes, PATIENCE).await.ok_or_else(no_room).map(Some)
+}
+
+/// Room for so many bytes of jobs that are read together with their payloads.
+///
+/// # Errors
+/// 503 where there is none for long.
+pub async fn for_page(request: &HttpRequest, bytes: usize) -> Result<Reservation, Problem> {
+    Room::of(request).pages.take_within(bytes, PATIENCE).await.ok_or_else(no_room)
 }
 
 fn no_room() -> Problem {

@@ -30,7 +30,7 @@ pub(super) async fn cancel(
 pub(super) async fn retry(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
     let page = PageRequest::read(request.query_string())?;
     let filter = page.filter.clone();
-    let _room = room::for_answer(&request, Load::WHOLE.room()).await?;
+    let _room = room::for_page(&request, Load::WHOLE.room()).await?;
     let acted = lifecycle.retry_many(page).await?;
     Ok(answer(&filter, "retried", &acted))
 }

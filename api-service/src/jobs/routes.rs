@@ -14,6 +14,7 @@ use super::{
     Creator, Draft, Jobs, Lifecycle, batch, bulk,
     create::Created,
     filter::PageRequest,
+    store::Load,
     view::{AttemptView, JobView},
 };
 use crate::{
@@ -91,7 +92,10 @@ async fn create(
 async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
     let (wanted, shown) = PageRequest::read_list(request.query_string())?;
     let load = shown.load();
-    let room = room::for_answer(&request, load.room()).await?;
+    let room = match load {
+        Load::BRIEF => room::for_answer(&request, load.room()).await?,
+        _ => Some(room::for_page(&request, load.room()).await?),
+    };
     let page = jobs.page(&wanted, bson::Document::new(), load).await?;
     let next = page.next.map(|id| wanted.filter.token(id)).unwrap_or_default();
     // How many are left out, since only a newer version can read them.
@@ -101,7 +105,7 @@ async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Pr
     };
     let rest = format!("{unreadable},\"next_page_token\":\"{next}\"");
     let to_json = |job| answer::piece(&JobView::from(&job));
-    Ok(answer::json_list("jobs", page.jobs, to_json, &rest, Some(room)))
+    Ok(answer::json_list("jobs", page.jobs, to_json, &rest, room))
 }
 
 /// With `?wait_s=n`, answers when the job has ended, or after n seconds with how far it is.
@@ -115,7 +119,7 @@ async fn read(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpRe
         Some(seconds) => lifecycle.get_ended(id, Duration::from_secs(seconds as u64)).await?,
     };
     let room = room::for_answer(&request, job.weight()).await?;
-    Ok(answer::json(HttpResponse::Ok(), &JobView::from(&job), Some(room)))
+    Ok(answer::json(HttpResponse::Ok(), &JobView::from(&job), room))
 }
 
 async fn delete(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
