@@ -25,6 +25,7 @@ pub mod origin;
 mod pull;
 pub mod relay;
 pub mod resume;
+pub mod retention;
 pub mod settings;
 mod wind_down;
 
@@ -44,8 +45,8 @@ use tracing::{info, warn};
 
 use crate::{
     attempt::Runner, chronicle::Chronicle, control::Control, fetch::Fetcher, handler_pool::HandlerPool,
-    held::Held, kinds::Registry, ledger::Ledger, origin::Origins, relay::Relay, settings::Settings,
-    wind_down::Stopping,
+    held::Held, kinds::Registry, ledger::Ledger, origin::Origins, relay::Relay, retention::Retention,
+    settings::Settings, wind_down::Stopping,
 };
 
 /// A worker, bound to its health address and ready to run.
@@ -54,6 +55,7 @@ pub struct App {
     cancels: Arc<MessageReader>,
     unreadable_wait: Duration,
     concurrency: usize,
+    retention: Retention,
     health: Server,
     address: SocketAddr,
 }
@@ -72,12 +74,13 @@ impl App {
             .context("could not use JOB_MONGO_URI")?;
         let (clock, unreadable_wait) = (mongo.clock().clone(), settings.common.unreadable_wait);
         let broker = Broker::connect(&settings.common.nats, settings.common.streams, "job-service").await?;
-        let (held, worker) = (Held::default(), WorkerId::generate());
+        let (held, worker, kept) = (Held::default(), WorkerId::generate(), settings.common.retention);
         let settings = Arc::new(settings.worker);
         let chronicle = Chronicle::open(settings.chronicle.as_deref(), &worker)
             .context("could not write to WORKER_CHRONICLE_DIR")?;
         let carries = settings.concurrency <= carrier::MOST_SLOTS;
         let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease, carries, chronicle.clone());
+        let retention = Retention { ledger: ledger.clone(), kept };
         let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
         let health = health::serve(listener, ledger.clone(), broker.clone())?;
         let runner = Runner {
@@ -98,7 +101,7 @@ impl App {
         let cancels = Arc::new(MessageReader::new(streams::JOB_CONTROL, clock, unreadable_wait));
         let (origins, tasks) = (Origins::default(), TaskTracker::new());
         let fetcher = Fetcher { broker, runner, slots, origins, tasks, messages };
-        Ok(Self { fetcher, cancels, unreadable_wait, concurrency, health, address })
+        Ok(Self { fetcher, cancels, unreadable_wait, concurrency, retention, health, address })
     }
 
     /// Where the health endpoints listen.
@@ -113,7 +116,7 @@ impl App {
     /// # Errors
     /// Where the health endpoints break.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { fetcher, cancels, unreadable_wait, concurrency, health, address } = self;
+        let Self { fetcher, cancels, unreadable_wait, concurrency, retention, health, address } = self;
         let settings = Arc::clone(&fetcher.runner.settings);
         let worker = fetcher.runner.ledger.worker().clone();
         info!(%worker, health = %address, concurrency, queues = ?settings.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
@@ -130,6 +133,8 @@ impl App {
             messages: cancels,
         };
         spawn_keepers(&fetcher, control, unreadable_wait, &keepers, &keep);
+        let token = keep.clone();
+        keepers.spawn(async move { retention.run(&token).await });
 
         let stopping = Stopping { fetcher, concurrency, unreadable_wait, keep, keepers, health: health_stop };
         stopping.run(&stop).await;
@@ -171,8 +176,6 @@ fn spawn_keepers(
     keepers.spawn(async move { relay.scan(every, &token).await });
     let (ledger, lease, token) = (runner.ledger.clone(), settings.lease, stop.clone());
     keepers.spawn(async move { clock::keep(&ledger, lease, &token).await });
-    let (ledger, token) = (runner.ledger.clone(), stop.clone());
-    keepers.spawn(async move { keep_retention(&ledger, &token).await });
 }
 
 /// Fetches, and looks for due runs, once the database has answered.
@@ -199,19 +202,4 @@ async fn fetch_when_ready(fetcher: &Fetcher, unreadable_wait: Duration, stop: &C
 async fn prepare(ledger: &Ledger) -> Result<(), service_kit::StoreError> {
     ledger.mongo().learn_clock().await?;
     ledger.prepare().await
-}
-
-async fn keep_retention(ledger: &Ledger, stop: &CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
-        }
-        let now = ledger.mongo().clock().now_ms();
-        let before = bson::DateTime::from_millis(now - service_kit::clock::millis(streams::LEDGER_RETENTION));
-        match ledger.forget_ended_before(before).await {
-            Ok(forgotten) => info!(forgotten, "forgot runs that ended long ago"),
-            Err(error) => warn!(error = chain(&error), "could not forget old runs"),
-        }
-    }
 }

@@ -1,9 +1,13 @@
-//! The settings that both services have: the broker and the logs.
+//! The settings that both services have: the broker, the logs, and how long things are kept.
 
 use std::time::Duration;
 
 use serde::Deserialize;
-use shared_events::{connect::NatsSettings, streams::StreamSettings, unreadable};
+use shared_events::{
+    connect::NatsSettings,
+    streams::{RETENTION, StreamSettings},
+    unreadable,
+};
 
 use crate::{
     settings::Check,
@@ -13,7 +17,7 @@ use crate::{
 /// The longest that messages of newer versions are given back, in seconds: that of [`unreadable::MAX_WAIT`].
 const LONGEST_WAIT_S: f64 = unreadable::MAX_WAIT.as_secs() as f64;
 
-/// How to reach the broker, what its streams are created with, and how to log.
+/// How to reach the broker, what its streams are created with, how to log, and how long things are kept.
 #[derive(Debug, Clone)]
 pub struct CommonSettings {
     /// The broker.
@@ -26,6 +30,8 @@ pub struct CommonSettings {
     pub log: LogFilter,
     /// How they look.
     pub log_format: LogFormat,
+    /// How long what is over is kept: a run after its end, a message that could not be read after it came.
+    pub retention: Duration,
 }
 
 /// The same as the environment has it; each service flattens it into its own.
@@ -41,7 +47,11 @@ pub struct RawCommonSettings {
     unreadable_wait_s: Option<String>,
     log: Option<String>,
     log_format: Option<String>,
+    retention_s: Option<String>,
 }
+
+/// The longest retention: a hundred years, in seconds.
+const MAX_RETENTION_S: f64 = 36_525.0 * 86_400.0;
 
 impl RawCommonSettings {
     /// Parses all of it; what is wrong is remembered in `check`.
@@ -71,6 +81,12 @@ impl RawCommonSettings {
             ),
             log: check.value("LOG", self.log, LogFilter::default()),
             log_format: check.value("LOG_FORMAT", self.log_format, LogFormat::default()),
+            retention: check.seconds(
+                "RETENTION_S",
+                self.retention_s,
+                RETENTION.as_secs_f64(),
+                1.0..=MAX_RETENTION_S,
+            ),
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::{Mongo, StoreError, telemetry::chain};
 
-const DEAD_LETTERS: &str = "dead_letters";
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 
 /// How many are read at a time: each may be as large as a message.
 const BATCH: i64 = 16;

@@ -12,6 +12,7 @@ pub mod mongo;
 pub mod outcome;
 pub mod pace;
 pub mod probe;
+pub mod retention;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -260,8 +260,15 @@ pub fn control_consumer() -> consumer::pull::Config {
     }
 }
 
-/// How long a ledger remembers an ended run: longer than any announcement can still come.
-pub const LEDGER_RETENTION: Duration = Duration::from_secs(30 * DAY.as_secs());
+/// How long a job is kept after its end, unless the operator chooses otherwise.
+pub const RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long a ledger keeps the record of a run after its end, where jobs are kept for `retention` after theirs: longer
+/// than that, and longer than an announcement of the run can come and be accepted, which would run it again.
+#[must_use]
+pub fn ledger_retention(retention: Duration) -> Duration {
+    retention.max(STALE_AFTER) + DAY
+}
 
 #[cfg(test)]
 mod tests {
@@ -269,7 +276,10 @@ mod tests {
 
     #[test]
     fn a_message_is_gone_before_it_is_stale_and_the_ledger_remembers_longer() {
-        assert!(MAX_AGE < STALE_AFTER && STALE_AFTER < LEDGER_RETENTION);
+        for kept in [Duration::from_secs(1), MAX_AGE, STALE_AFTER, RETENTION] {
+            let ledger = ledger_retention(kept);
+            assert!(MAX_AGE < STALE_AFTER && STALE_AFTER < ledger && kept < ledger, "{kept:?}");
+        }
     }
 
     #[test]

@@ -7,4 +7,5 @@ mod store;
 
 pub use examine::{Found, examine};
 pub use run::{Duty, Ending, Run};
+pub(crate) use store::RUNS;
 pub use store::{Announced, CancelWanted, Cancels, Claimed, Ledger, Recorded, Renewal, Taken};

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use bson::{RawArrayBuf, RawBson, RawDocumentBuf, doc, rawdoc};
+use bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, doc, rawdoc};
 use mongodb::{
     Client, Collection, Database,
     error::{ErrorKind, IndexedWriteError},
@@ -348,6 +348,18 @@ impl Mongo {
             return Err(StoreError::Unknown);
         }
         Ok(u64::try_from(reply.n).unwrap_or(0))
+    }
+
+    /// Removes all documents that match; says how many. Not journaled: what a crash brings back is found again.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub async fn delete_many(&self, collection: &str, filter: Document) -> Result<u64, StoreError> {
+        let documents = self.collection::<Document>(collection);
+        let concern = Durability::InMemory.concern();
+        self.run(async move { documents.delete_many(filter).write_concern(concern).await })
+            .await
+            .map(|done| done.deleted_count)
     }
 
     /// Writes a date into the collection `probes`, to learn whether the database takes journaled

@@ -38,7 +38,8 @@ use crate::{
     held::{Claiming, Held},
 };
 
-const RUNS: &str = "runs";
+/// The collection of runs.
+pub(crate) const RUNS: &str = "runs";
 
 /// Under load, the longest time from one command of claims or of outcomes to the next.
 const PACE: Duration = Duration::from_millis(30);
@@ -212,27 +213,6 @@ impl Ledger {
     /// Where it does not.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.core.mongo.check_writable(self.core.worker.as_str()).await
-    }
-
-    /// Removes runs that ended before `before`; says how many.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn forget_ended_before(&self, before: DateTime) -> Result<u64, StoreError> {
-        // Ids sort by their job's time of creation, so the primary index serves as one on time.
-        let bound = uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(
-            u64::try_from(before.timestamp_millis() / 1000).unwrap_or(0),
-            0,
-            0,
-            0,
-        ));
-        let filter = doc! { "_id": { "$lt": bound.to_string() }, "ended_at": { "$lt": before } };
-        let runs = self.core.mongo.collection::<Run>(RUNS);
-        self.core
-            .mongo
-            .run(async move { runs.delete_many(filter).await })
-            .await
-            .map(|done| done.deleted_count)
     }
 }
 
