@@ -21,7 +21,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{changed::Changed, jobs::Jobs, room::Applied, stream_order::StreamOrder};
+use crate::{
+    changed::Changed, jobs::Jobs, room::Applied, stream_order::StreamOrder, unmatched::UnmatchedEvents,
+};
 
 /// Under load, the longest time from one batch of events to the next.
 pub const PACE: Duration = Duration::from_millis(30);
@@ -45,6 +47,8 @@ pub struct Events {
     pub messages: MessageReader,
     /// Whether sequences and times agree.
     pub order: StreamOrder,
+    /// How many events changed nothing since their job is not there.
+    pub unmatched: UnmatchedEvents,
 }
 
 impl Reader for Events {
@@ -105,19 +109,17 @@ impl Events {
             return Ok(());
         }
         let applied = self.jobs.apply(&sorted.events).await?;
-        let letter = |index: usize, reason, why: &str| {
-            let Origin { message, member } = sorted.origins[index];
-            self.messages.letter(&messages[message], Some(member), reason, &why)
-        };
-        let unknown = applied.unknown.into_iter();
-        let mut letters: Vec<DeadLetter> =
-            unknown.map(|index| letter(index, Reason::UnknownJob, "about no known job")).collect();
-        let mut given_back = Vec::new();
+        self.unmatched.add(applied.gone, &applied.unknown);
+        let (mut letters, mut given_back) = (Vec::new(), Vec::new());
         for index in applied.unreadable {
-            let place = sorted.origins[index].message;
-            match self.messages.decide(&messages[place], &UNREADABLE_JOB) {
-                Decision::GiveBack(pause) => given_back.push((place, pause)),
-                Decision::SetAside => letters.push(letter(index, Reason::NewerVersion, UNREADABLE_JOB)),
+            let Origin { message, member } = sorted.origins[index];
+            let delivered = &messages[message];
+            match self.messages.decide(delivered, &UNREADABLE_JOB) {
+                Decision::GiveBack(pause) => given_back.push((message, pause)),
+                Decision::SetAside => {
+                    let (reason, why) = (Reason::NewerVersion, &UNREADABLE_JOB);
+                    letters.push(self.messages.letter(delivered, Some(member), reason, why));
+                }
             }
         }
         mongo.set_aside(&letters).await?;
@@ -139,6 +141,7 @@ impl TakeUp for Events {
             return Ok(TakenUp::Left);
         }
         self.changed.tell(&events).await;
-        Ok(if applied.unknown.is_empty() { TakenUp::Done } else { TakenUp::Kept(Reason::UnknownJob) })
+        self.unmatched.add(applied.gone, &applied.unknown);
+        Ok(TakenUp::Done)
     }
 }

@@ -17,6 +17,7 @@ pub mod room;
 pub mod settings;
 pub mod stream_generation;
 pub mod stream_order;
+pub mod unmatched;
 pub mod waiters;
 
 use std::{
@@ -37,7 +38,7 @@ use crate::{
     changed::Changed,
     events::Events,
     http::Services,
-    jobs::{Creator, Jobs, Lifecycle},
+    jobs::{Creator, Jobs, Lifecycle, Retention},
     noting::Noting,
     reconciler::Reconciler,
     relay::{Relay, RelayTiming},
@@ -45,6 +46,7 @@ use crate::{
     settings::{JobSettings, Settings},
     stream_generation::StreamGenerations,
     stream_order::StreamOrder,
+    unmatched::UnmatchedEvents,
     waiters::Waiters,
 };
 
@@ -66,6 +68,7 @@ pub struct App {
     changed: Changed,
     settings: JobSettings,
     unreadable_wait: Duration,
+    retention: Duration,
     grace: Duration,
 }
 
@@ -125,6 +128,7 @@ impl App {
             changed,
             settings: limits,
             unreadable_wait,
+            retention: settings.common.retention,
             grace,
         })
     }
@@ -199,11 +203,15 @@ impl App {
             pace: Pace::new(events::PACE),
             messages: MessageReader::new(streams::JOB_EVENTS, clock, wait),
             order: StreamOrder::new(self.generations.events.clone()),
+            unmatched: UnmatchedEvents::default(),
         });
         let (reader, token) = (Arc::clone(&events), stop.clone());
         keepers.spawn(async move { reader.run(&token).await });
         let (jobs, token) = (self.jobs.clone(), stop.clone());
         keepers.spawn(async move { jobs.mongo().take_up_dead_letters(events.as_ref(), wait, &token).await });
+        let retention = Retention { jobs: self.jobs.clone(), kept: self.retention };
+        let token = stop.clone();
+        keepers.spawn(async move { retention.run(&token).await });
         let (jobs, token) = (self.jobs.clone(), stop.clone());
         keepers.spawn(async move { prepare_and_keep_clock(&jobs, &token).await });
     }

@@ -189,6 +189,15 @@ impl Problem {
         problem
     }
 
+    /// 410: the job that the same request created before is gone.
+    #[must_use]
+    pub fn job_gone(id: &str) -> Self {
+        let title = "The job that was created under this Idempotency-Key is gone";
+        let mut problem = Self::new(StatusCode::GONE, "job_gone", title);
+        problem.job_id = Some(id.to_owned());
+        problem
+    }
+
     /// 422: the idempotency key was used for another request.
     #[must_use]
     pub fn key_reused(holder: &str) -> Self {

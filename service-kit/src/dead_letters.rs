@@ -33,8 +33,6 @@ pub enum Reason {
     NotAnEvent,
     /// It, or what it is about, has values that this version does not know.
     NewerVersion,
-    /// It is about a job that is not known.
-    UnknownJob,
 }
 
 /// A message, or one event of a message that holds several, that was set aside.
@@ -70,8 +68,6 @@ pub enum TakenUp {
     Left,
     /// It can be read, but not be done now.
     NotNow,
-    /// It can be read, and is kept for another reason.
-    Kept(Reason),
 }
 
 /// Who can do what a dead letter asks for.
@@ -165,12 +161,6 @@ impl Mongo {
             TakenUp::Done => {
                 info!(letter = %letter.id, stream = letter.stream, "dead letter of an older replica taken up");
                 self.run(async move { letters.delete_one(this).await }).await.map(drop)
-            }
-            TakenUp::Kept(reason) => {
-                let reason = bson::serialize_to_bson(&reason)
-                    .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-                let kept = doc! { "$set": { "reason": reason } };
-                self.run(async move { letters.update_one(this, kept).await }).await.map(drop)
             }
         }
     }

@@ -10,12 +10,11 @@ use tracing::{debug, error};
 
 use super::{
     Draft, Duty, Job, Jobs,
-    store::{Claim, Inserted},
+    document::job_id,
+    remains::KEY_KEPT,
+    store::{Claim, Holder, Inserted},
 };
 use crate::{problem::Problem, relay::Relay};
-
-/// How long an idempotency key is remembered.
-const KEY_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Creates jobs.
 #[derive(Clone)]
@@ -46,8 +45,8 @@ impl Creator {
     /// Stores the job, journaled, and has it announced.
     ///
     /// # Errors
-    /// 409 while the object's window is taken; 422 where the key was used for something else; 503
-    /// where the job is not known to be stored.
+    /// 409 while the object's window is taken; 410 where the key's job is gone; 422 where the key was used for
+    /// something else; 503 where the job is not known to be stored.
     pub async fn create(
         &self,
         draft: Draft,
@@ -128,13 +127,17 @@ impl Creator {
         let Some(key) = job.idempotency_key.as_deref() else { return Ok(None) };
         let Some(holder) = self.jobs.holder(Claim::Key, key).await? else { return Ok(None) };
         if self.left_ms(&holder, KEY_KEPT) <= 0 {
-            self.jobs.end_hold(Claim::Key, &holder, key).await?;
+            self.jobs.end_hold(Claim::Key, holder.id(), key).await?;
             return Ok(None);
         }
-        if holder.idempotency_hash != job.idempotency_hash {
-            return Err(Problem::key_reused(&holder.job_id().to_string()));
+        let id = job_id(holder.id()).to_string();
+        if holder.idempotency_hash() != job.idempotency_hash.as_deref() {
+            return Err(Problem::key_reused(&id));
         }
-        Ok(Some(holder))
+        match holder {
+            Holder::Job(job) => Ok(Some(*job)),
+            Holder::Gone(_) => Err(Problem::job_gone(&id)),
+        }
     }
 
     async fn end_window_that_is_over(&self, job: &Job) -> Result<(), Problem> {
@@ -143,14 +146,14 @@ impl Creator {
         let left_ms = self.left_ms(&holder, self.rerun_window);
         if left_ms > 0 {
             let seconds = u64::try_from(left_ms).unwrap_or(1).div_ceil(1000);
-            return Err(Problem::duplicate_object(&holder.job_id().to_string(), seconds));
+            return Err(Problem::duplicate_object(&job_id(holder.id()).to_string(), seconds));
         }
-        Ok(self.jobs.end_hold(Claim::Window, &holder, object_id).await?)
+        Ok(self.jobs.end_hold(Claim::Window, holder.id(), object_id).await?)
     }
 
     /// How much of `kept` since the job's creation is left, in milliseconds.
-    fn left_ms(&self, job: &Job, kept: Duration) -> i64 {
-        let age_ms = self.jobs.mongo().clock().now_ms() - job.created_at.timestamp_millis();
+    fn left_ms(&self, holder: &Holder, kept: Duration) -> i64 {
+        let age_ms = self.jobs.mongo().clock().now_ms() - holder.created_at().timestamp_millis();
         service_kit::clock::millis(kept) - age_ms
     }
 }

@@ -163,7 +163,7 @@ impl Job {
     /// The job's id.
     #[must_use]
     pub fn job_id(&self) -> JobId {
-        JobId::from(uuid::Uuid::from_bytes(self.id.bytes()))
+        job_id(self.id)
     }
 
     /// What announces the latest run; none where the payload was not read, or is not what was stored.
@@ -227,6 +227,12 @@ impl Job {
 #[must_use]
 pub(super) fn stored_id(id: JobId) -> Uuid {
     Uuid::from_bytes(id.uuid().into_bytes())
+}
+
+/// A stored job id as it is written.
+#[must_use]
+pub(super) fn job_id(id: Uuid) -> JobId {
+    JobId::from(uuid::Uuid::from_bytes(id.bytes()))
 }
 
 /// A date as events and answers write it.

@@ -143,12 +143,6 @@ impl Filter {
         [digest[0], digest[1], digest[2], digest[3]]
     }
 
-    /// Whether every job passes.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The ids that can pass: they start with their job's time of creation, so a bound on time is
     /// one on the primary index.
     #[must_use]
@@ -170,7 +164,10 @@ impl Filter {
     #[must_use]
     pub fn conditions(&self) -> Document {
         let mut conditions = Document::new();
-        if !self.status.is_empty() {
+        if self.status.is_empty() {
+            // A stub of a job that is gone has none.
+            conditions.insert("status", doc! { "$exists": true });
+        } else {
             let status: Vec<&str> = self.status.iter().map(|status| status.as_str()).collect();
             conditions.insert("status", doc! { "$in": status });
         }
@@ -198,7 +195,7 @@ impl Filter {
 }
 
 /// The lowest UUID v7 of that millisecond.
-fn first_id(time: Timestamp) -> Uuid {
+pub(super) fn first_id(time: Timestamp) -> Uuid {
     let millis = u128::try_from(time.millis().max(0)).unwrap_or(0);
     Uuid::from_bytes(((millis << 80) | (7 << 76)).to_be_bytes())
 }

@@ -19,15 +19,20 @@ use shared_events::{
 };
 
 use super::{
-    super::document::{date, order, stored_id},
-    JOBS, Jobs, TOMBSTONES,
+    super::{
+        document::{date, order, stored_id},
+        remains::may_be_gone,
+    },
+    JOBS, Jobs,
 };
 
 /// What became of a batch of events.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Positions in the batch of events about jobs that are not known.
-    pub unknown: Vec<usize>,
+    /// How many were about jobs that are gone.
+    pub gone: u64,
+    /// The jobs of those that were about jobs which were never here.
+    pub unknown: Vec<JobId>,
     /// Positions of events about jobs that stand where no job of this version does: what an event changes about such
     /// a job, a newer version knows.
     pub unreadable: Vec<usize>,
@@ -46,28 +51,31 @@ impl Jobs {
         if self.mongo.within(DEADLINE, update).await? == all {
             return Ok(Applied::default());
         }
-        // News that is not above what is stored changes nothing; news of no known job is put aside.
-        let mut known = self.known(JOBS, events).await?;
-        known.extend(self.known(TOMBSTONES, events).await?);
-        let mut applied = Applied::default();
+        // What is not above what is stored changes nothing.
+        let known = self.known(events).await?;
+        let (now, mut applied) = (self.mongo.clock().now(), Applied::default());
         for (index, event) in events.iter().enumerate() {
-            match known.get(&stored_id(event.run_id().job)) {
-                None => applied.unknown.push(index),
-                Some(Known::Unreadable) => applied.unreadable.push(index),
+            let job = event.run_id().job;
+            match known.get(&stored_id(job)) {
                 Some(Known::Readable) => {}
+                Some(Known::Unreadable) => applied.unreadable.push(index),
+                Some(Known::Gone) => applied.gone += 1,
+                None if may_be_gone(job, now) => applied.gone += 1,
+                None => applied.unknown.push(job),
             }
         }
         Ok(applied)
     }
 
-    async fn known(&self, collection: &str, events: &[JobEvent]) -> Result<HashMap<Uuid, Known>, StoreError> {
+    /// Of the events' jobs, those of which anything is stored.
+    async fn known(&self, events: &[JobEvent]) -> Result<HashMap<Uuid, Known>, StoreError> {
         let ids: Vec<Uuid> = events.iter().map(|event| stored_id(event.run_id().job)).collect();
-        let jobs = self.mongo.collection::<bson::Document>(collection);
+        let jobs = self.mongo.collection::<bson::Document>(JOBS);
         let found: Vec<bson::Document> = self
             .mongo
             .run(async move {
                 jobs.find(doc! { "_id": { "$in": ids } })
-                    .projection(doc! { "_id": 1, "status": 1 })
+                    .projection(doc! { "_id": 1, "status": 1, "gone_at": 1 })
                     .await?
                     .try_collect()
                     .await
@@ -81,19 +89,25 @@ impl Jobs {
     }
 }
 
-/// Whether this version can tell where a job stands.
+/// What is stored under a job's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
+    /// A job, and this version can tell where it stands.
     Readable,
+    /// A job, and this version can not.
     Unreadable,
+    /// A stub.
+    Gone,
 }
 
 impl Known {
-    /// A tombstone has no status.
     fn of(document: &bson::Document) -> Self {
-        let is_known =
-            |status: &bson::Bson| status.as_str().is_some_and(|status| status.parse::<Status>().is_ok());
-        if document.get("status").is_none_or(is_known) { Self::Readable } else { Self::Unreadable }
+        let status = document.get_str("status").ok().and_then(|status| status.parse::<Status>().ok());
+        match status {
+            Some(_) => Self::Readable,
+            None if document.contains_key("gone_at") => Self::Gone,
+            None => Self::Unreadable,
+        }
     }
 }
 

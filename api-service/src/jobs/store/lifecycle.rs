@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{
     super::{Job, document::Cancel},
-    EARLIER_RUNS, JOBS, Jobs, TOMBSTONES,
+    EARLIER_RUNS, JOBS, Jobs,
 };
 
 /// The states that a run can still leave.
@@ -83,39 +83,6 @@ impl Jobs {
             mongo.update(JOBS, statements, Durability::Journaled).await
         };
         self.mongo.within(DEADLINE, start).await
-    }
-
-    /// Removes an ended job, if it is still as it was read. Its id is kept for as long as events about
-    /// it may come.
-    ///
-    /// # Errors
-    /// Where that is not known to be done.
-    pub async fn delete(&self, ended: &Job) -> Result<bool, StoreError> {
-        let (id, run, status) = (ended.id, i64::from(ended.run), ended.status.as_str());
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        let tombstones = self.mongo.collection::<bson::Document>(TOMBSTONES);
-        let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
-        let (now, by) = (self.mongo.clock().now(), bson::oid::ObjectId::new());
-        self.mongo
-            .run(async move {
-                // Several may be at it at once: whoever does not succeed takes back its own part alone.
-                let buried = doc! { "$set": { "deleted_at": now }, "$addToSet": { "by": by } };
-                tombstones.update_one(doc! { "_id": id }, buried).upsert(true).await?;
-                gap("api.delete.buried");
-                let gone = jobs.delete_one(doc! { "_id": id, "run": run, "status": status }).await?;
-                if gone.deleted_count == 0 {
-                    if jobs.find_one(doc! { "_id": id }).await?.is_none() {
-                        return Ok(true);
-                    }
-                    tombstones.update_one(doc! { "_id": id }, doc! { "$pull": { "by": by } }).await?;
-                    tombstones.delete_one(doc! { "_id": id, "by": { "$size": 0 } }).await?;
-                    return Ok(false);
-                }
-                gap("api.delete.removed");
-                earlier.delete_many(doc! { "job": id }).await?;
-                Ok(true)
-            })
-            .await
     }
 
     /// The job's earlier runs, the latest first, without payloads and results: at most 100, and no more than a few MiB

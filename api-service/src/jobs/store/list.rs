@@ -13,7 +13,7 @@ use super::{
     JOBS, Jobs,
 };
 
-/// The most jobs that one page looks at, however few of them pass the filters.
+/// The most jobs, and stubs of jobs that are gone, that one page looks at, however few of them pass the filters.
 const LOOKS_AT: u64 = 4_000;
 
 /// How much of a page's jobs is read.
@@ -75,9 +75,7 @@ impl Jobs {
     /// Where the database does not answer.
     pub async fn page(&self, request: &PageRequest, also: Document, load: Load) -> Result<Page, StoreError> {
         let mut bounds = request.filter.id_bounds(request.below);
-        // Without filters every job that is looked at is one of the page.
-        let selective = !request.filter.is_open() || !also.is_empty();
-        let last_looked_at = if selective { self.id_at(bounds.clone(), LOOKS_AT - 1).await? } else { None };
+        let last_looked_at = self.id_at(bounds.clone(), LOOKS_AT - 1).await?;
         if let Some(last) = last_looked_at {
             bounds.insert("$gte", last);
         }

@@ -1,18 +1,20 @@
 //! Every database call about jobs. Here: storing and reading them, and their indexes.
 
 mod apply;
+mod gone;
 mod lifecycle;
 mod list;
 mod outbox;
 mod streams;
 
+pub(super) use gone::{Holder, Kept};
 pub(super) use lifecycle::OPEN;
 pub(super) use list::Load;
 pub use outbox::{Note, OpenJob, Taken};
 
 use std::{sync::Arc, time::Duration};
 
-use bson::{DateTime, doc};
+use bson::{DateTime, Uuid, doc};
 use mongodb::{IndexModel, options::IndexOptions};
 use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard, mongo::DEADLINE};
 use shared_events::JobId;
@@ -20,11 +22,10 @@ use tokio::sync::OnceCell;
 
 use super::{Job, document::stored_id};
 
-const JOBS: &str = "jobs";
+/// Jobs, and stubs of those that are gone.
+pub(super) const JOBS: &str = "jobs";
 /// Runs that a retry has replaced, each as its job's document was.
-const EARLIER_RUNS: &str = "earlier_runs";
-/// The ids of deleted jobs, for as long as events about them may come.
-const TOMBSTONES: &str = "tombstones";
+pub(super) const EARLIER_RUNS: &str = "earlier_runs";
 /// What is known of the broker's streams.
 const STATE: &str = "state";
 
@@ -33,9 +34,6 @@ const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
 /// Under load, the longest time from one command of inserts to the next: somebody waits for each.
 const PACE: Duration = Duration::from_millis(8);
-
-/// How long the id of a deleted job is remembered.
-const TOMBSTONE_DAYS: u64 = 8;
 
 /// The jobs that this service knows.
 #[derive(Clone)]
@@ -101,8 +99,8 @@ impl Jobs {
         &self.mongo
     }
 
-    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due,
-    /// and one for what waits for room in the broker.
+    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due, one for what
+    /// waits for room in the broker, and one by which the database removes stubs whose time is over.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -123,6 +121,8 @@ impl Jobs {
         let due = IndexOptions::builder().partial_filter_expression(there("due")).build();
         let without_room =
             IndexOptions::builder().partial_filter_expression(doc! { "duty": "await_room" }).build();
+        let until =
+            IndexOptions::builder().partial_filter_expression(there("until")).expire_after(Duration::ZERO);
         let indexes = [
             unique(OBJECT_WINDOW, Claim::Window),
             unique(IDEMPOTENCY_KEY, Claim::Key),
@@ -132,18 +132,14 @@ impl Jobs {
                 .keys(doc! { "duty": 1, "queue": 1, "due": 1 })
                 .options(without_room)
                 .build(),
+            IndexModel::builder().keys(doc! { "until": 1 }).options(until.build()).build(),
         ];
-        let kept = Duration::from_secs(TOMBSTONE_DAYS * 86_400);
-        let clean_up = IndexOptions::builder().expire_after(kept).build();
-        let forget = IndexModel::builder().keys(doc! { "deleted_at": 1 }).options(clean_up).build();
         let by_job = IndexModel::builder().keys(doc! { "job": 1, "run": -1 }).build();
         let jobs = self.mongo.collection::<Job>(JOBS);
-        let tombstones = self.mongo.collection::<bson::Document>(TOMBSTONES);
         let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
         self.mongo
             .run(async move {
                 jobs.create_indexes(indexes).await?;
-                tombstones.create_index(forget).await?;
                 earlier.create_index(by_job).await
             })
             .await
@@ -169,23 +165,15 @@ impl Jobs {
     /// # Errors
     /// Where the database does not answer, or the job is one that this version can not read.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.find_one(doc! { "_id": stored_id(id) }).await
+        self.find_one(doc! { "_id": stored_id(id), "status": { "$exists": true } }).await
     }
 
-    /// The job that holds this window or key.
+    /// Ends a hold that is over, if that job or its stub still has it.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn holder(&self, claim: Claim, value: &str) -> Result<Option<Job>, StoreError> {
-        self.find_one(doc! { claim.field(): value }).await
-    }
-
-    /// Ends a hold that is over, if that job still has it.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn end_hold(&self, claim: Claim, holder: &Job, value: &str) -> Result<(), StoreError> {
-        let held = doc! { "_id": holder.id, claim.field(): value };
+    pub async fn end_hold(&self, claim: Claim, holder: Uuid, value: &str) -> Result<(), StoreError> {
+        let held = doc! { "_id": holder, claim.field(): value };
         let jobs = self.mongo.collection::<Job>(JOBS);
         let end = async move { jobs.update_one(held, doc! { "$unset": { claim.field(): "" } }).await };
         self.mongo.run(end).await.map(drop)

@@ -1,0 +1,214 @@
+//! Jobs that go, by a client's wish or when their time is over, and what stays in their place.
+//!
+//! A stub is a document of the same collection, under the same id and the same unique indexes: what was promised about a
+//! key, a window or an id outlives its job without a moment in between. It has no status, by which every reader of jobs
+//! passes over it; the database removes it at `until`.
+
+use bson::{DateTime, Document, RawArrayBuf, Uuid, doc, rawdoc};
+use serde::Deserialize;
+use service_kit::{
+    StoreError,
+    faults::gap,
+    mongo::{DEADLINE, Durability, Statement},
+    retention,
+};
+use shared_events::Status;
+use tracing::warn;
+
+use super::{
+    super::{Job, remains::Life},
+    Claim, EARLIER_RUNS, JOBS, Jobs,
+};
+
+/// The states in which a run stays.
+const ENDED: [&str; 3] = [Status::Finished.as_str(), Status::Failed.as_str(), Status::Cancelled.as_str()];
+
+/// What stays of a job that is gone, as far as it is read; see [`Kept::bury`] for all of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(in super::super) struct Stub {
+    #[serde(rename = "_id")]
+    pub(in super::super) id: Uuid,
+    pub(in super::super) idempotency_hash: Option<String>,
+    pub(in super::super) created_at: DateTime,
+}
+
+/// Who holds a window or a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(in super::super) enum Holder {
+    /// A job.
+    Job(Box<Job>),
+    /// A job that is gone.
+    Gone(Stub),
+}
+
+impl Holder {
+    pub(in super::super) const fn id(&self) -> Uuid {
+        match self {
+            Self::Job(job) => job.id,
+            Self::Gone(stub) => stub.id,
+        }
+    }
+
+    pub(in super::super) const fn created_at(&self) -> DateTime {
+        match self {
+            Self::Job(job) => job.created_at,
+            Self::Gone(stub) => stub.created_at,
+        }
+    }
+
+    pub(in super::super) fn idempotency_hash(&self) -> Option<&str> {
+        match self {
+            Self::Job(job) => job.idempotency_hash.as_deref(),
+            Self::Gone(stub) => stub.idempotency_hash.as_deref(),
+        }
+    }
+}
+
+/// A job as far as it matters for whether it stays.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(in super::super) struct Kept {
+    #[serde(rename = "_id")]
+    pub(in super::super) id: Uuid,
+    run: u32,
+    status: Status,
+    created_at: DateTime,
+    ended_at: Option<DateTime>,
+}
+
+impl Kept {
+    /// The fields that it is read from.
+    pub(in super::super) const FIELDS: &'static [&'static str] = &["run", "status", "created_at", "ended_at"];
+
+    /// Reads it; none where the document is a stub, or not as this version writes it: that stays.
+    pub(in super::super) fn read(document: Document) -> Option<Self> {
+        bson::deserialize_from_document(document).ok()
+    }
+
+    pub(in super::super) fn life(&self) -> Life {
+        Life { created_at: self.created_at, ended_at: self.ended_at.filter(|_| self.status.is_terminal()) }
+    }
+
+    /// Puts the stub in the place of the job, if that is still as it was read.
+    fn bury(&self, gone_at: DateTime, until: DateTime) -> Statement {
+        let filter = rawdoc! {
+            "_id": bson::Binary::from(self.id),
+            "run": i64::from(self.run),
+            "status": self.status.as_str(),
+        };
+        // A field that the job does not have the stub does not have either.
+        let stub = rawdoc! { "$replaceWith": {
+            "_id": "$_id",
+            "window": "$window",
+            "idempotency_key": "$idempotency_key",
+            "idempotency_hash": "$idempotency_hash",
+            "created_at": "$created_at",
+            "gone_at": gone_at,
+            "until": until,
+        } };
+        let mut pipeline = RawArrayBuf::new();
+        pipeline.push(stub);
+        Statement { filter, update: pipeline.into(), multi: false }
+    }
+}
+
+impl From<&Job> for Kept {
+    fn from(job: &Job) -> Self {
+        let Job { id, run, status, created_at, ended_at, .. } = *job;
+        Self { id, run, status, created_at, ended_at }
+    }
+}
+
+impl Jobs {
+    /// The job that holds this window or key, or held it when it went.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where this version can not read it; where the database does not answer.
+    pub(in super::super) async fn holder(
+        &self,
+        claim: Claim,
+        value: &str,
+    ) -> Result<Option<Holder>, StoreError> {
+        let held = doc! { claim.field(): value };
+        let Some(found) = self.mongo.read_one::<Document>(JOBS, held).await? else { return Ok(None) };
+        let read = if found.contains_key("gone_at") {
+            bson::deserialize_from_document(found).map(Holder::Gone)
+        } else {
+            bson::deserialize_from_document(found).map(Box::new).map(Holder::Job)
+        };
+        read.map(Some).map_err(|error| {
+            warn!(%error, "holder of a key or a window is not readable");
+            StoreError::Unreadable(error.to_string())
+        })
+    }
+
+    /// Removes an ended job and its earlier runs, if it is still as it was read; what was promised about it stays.
+    /// False where it runs again.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub async fn delete(&self, ended: &Job) -> Result<bool, StoreError> {
+        let now = self.mongo.clock().now();
+        let until = Life::from(ended).promised_until(ended.ended_at.unwrap_or(now));
+        let bury = vec![Kept::from(ended).bury(now, until)];
+        let mongo = self.mongo.clone();
+        let removing = async move { mongo.update(JOBS, bury, Durability::Journaled).await };
+        if self.mongo.within(DEADLINE, removing).await? == 0 {
+            // Somebody else was faster: either it runs again, or it is gone.
+            return Ok(self.get(ended.job_id()).await?.is_none());
+        }
+        gap("api.delete.removed");
+        self.mongo.delete_many(EARLIER_RUNS, doc! { "job": ended.id }).await?;
+        Ok(true)
+    }
+
+    /// Removes those of these jobs that ended before `before`, each only if that still holds; says how many.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub(in super::super) async fn remove_ended(
+        &self,
+        ids: Vec<Uuid>,
+        before: DateTime,
+    ) -> Result<u64, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let over = doc! {
+            "_id": { "$in": ids },
+            "status": { "$in": ENDED.as_slice() },
+            "ended_at": { "$lte": before },
+        };
+        self.mongo.delete_many(JOBS, over).await
+    }
+
+    /// Puts stubs in the place of those of these jobs that are still as they were read; says how many.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub(in super::super) async fn bury(
+        &self,
+        jobs: &[(Kept, DateTime)],
+        gone_at: DateTime,
+    ) -> Result<u64, StoreError> {
+        if jobs.is_empty() {
+            return Ok(0);
+        }
+        let statements = jobs.iter().map(|(job, until)| job.bury(gone_at, *until)).collect();
+        let mongo = self.mongo.clone();
+        let update = async move { mongo.update(JOBS, statements, Durability::InMemory).await };
+        self.mongo.within(DEADLINE, update).await
+    }
+
+    /// Removes those of these earlier runs that ended before `before`; says how many.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub(in super::super) async fn remove_earlier_runs(
+        &self,
+        batch: &[Document],
+        before: DateTime,
+    ) -> Result<u64, StoreError> {
+        let over = doc! { "_id": retention::ids(batch), "ended_at": { "$lte": before } };
+        self.mongo.delete_many(EARLIER_RUNS, over).await
+    }
+}
