@@ -223,7 +223,7 @@ impl Api {
             match send(self.http.delete(&job)).await {
                 Answer::Clear(StatusCode::NO_CONTENT, _) => break,
                 // An earlier try was carried out after all, maybe one of nginx's, which sends a DELETE to another
-                // replica where the first one dies. A job that was lost instead has left no tombstone.
+                // replica where the first one dies. A job that was lost instead has left no stub.
                 Answer::Clear(StatusCode::NOT_FOUND, _) => break,
                 // A sweep has had it run again.
                 Answer::Clear(StatusCode::CONFLICT, _) if client.script.is_swept() => return Ok(()),

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use shared_events::streams;
 
 use super::{Where, check};
 
@@ -31,12 +33,15 @@ pub struct Options {
     /// That user's password
     #[arg(long, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true)]
     nats_password: Option<String>,
+    /// How long its services keep a run after its end, in seconds
+    #[arg(long, value_name = "SECONDS", env = "RETENTION_S", default_value_t = streams::RETENTION.as_secs_f64())]
+    retention_s: f64,
 }
 
 /// Exit code 0: clean; 1: not; 2: it could not look.
 ///
 /// # Errors
-/// None: what goes wrong is printed, and the exit code tells.
+/// Where the retention is no length of time; else what goes wrong is printed, and the exit code tells.
 pub async fn command(options: Options) -> Result<ExitCode> {
     let place = Where {
         api_mongo: options.api_mongo,
@@ -46,6 +51,7 @@ pub async fn command(options: Options) -> Result<ExitCode> {
         nats: options.nats,
         nats_user: options.nats_user,
         nats_password: options.nats_password,
+        retention: Duration::try_from_secs_f64(options.retention_s).context("--retention-s")?,
     };
     match check(&place).await {
         Ok(report) => {

@@ -24,6 +24,29 @@ pub(crate) struct JobDoc {
     pub(crate) ended_at: Option<DateTime>,
 }
 
+/// What the api-service stores under a job's id.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Stored {
+    /// What stays of a job that is gone.
+    Stub {
+        #[serde(rename = "_id")]
+        id: Uuid,
+        #[allow(dead_code, reason = "by it a stub is known")]
+        gone_at: DateTime,
+    },
+    Job(Box<JobDoc>),
+}
+
+impl Stored {
+    pub(crate) fn job_id(&self) -> JobId {
+        match self {
+            Self::Stub { id, .. } => JobKey::Job(*id).job_id(),
+            Self::Job(job) => job.job_id(),
+        }
+    }
+}
+
 /// Jobs have their id, copies of earlier runs a run's.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
@@ -45,12 +68,18 @@ pub(crate) struct Generations {
     pub(crate) jobs: i64,
 }
 
+impl JobKey {
+    fn job_id(self) -> JobId {
+        match self {
+            Self::Job(id) => JobId::from(uuid::Uuid::from_bytes(id.bytes())),
+            Self::Run(id) => id.job,
+        }
+    }
+}
+
 impl JobDoc {
     pub(crate) fn job_id(&self) -> JobId {
-        match self.id {
-            JobKey::Job(id) => JobId::from(uuid::Uuid::from_bytes(id.bytes())),
-            JobKey::Run(id) => id.job,
-        }
+        self.id.job_id()
     }
 }
 
@@ -68,6 +97,7 @@ pub(crate) struct RunDoc {
     pub(crate) lease_until: Option<DateTime>,
     pub(crate) duty: Option<String>,
     pub(crate) due: Option<DateTime>,
+    pub(crate) ended_at: Option<DateTime>,
     pub(crate) error: Option<JobError>,
     pub(crate) reason: Option<CancelReason>,
     #[serde(default)]
@@ -88,11 +118,23 @@ pub(crate) struct Group {
     pub(crate) job: Option<JobDoc>,
     pub(crate) earlier: Vec<JobDoc>,
     pub(crate) runs: Vec<RunDoc>,
-    /// It was deleted, and its id is kept.
+    /// The job is gone, and a stub has stayed.
     pub(crate) buried: bool,
 }
 
 impl Group {
+    pub(crate) const fn empty(id: JobId) -> Self {
+        Self { id, job: None, earlier: Vec::new(), runs: Vec::new(), buried: false }
+    }
+
+    /// Puts in what is stored under the job's id.
+    pub(crate) fn put(&mut self, stored: Stored) {
+        match stored {
+            Stored::Stub { .. } => self.buried = true,
+            Stored::Job(job) => self.job = Some(*job),
+        }
+    }
+
     /// Whether all its runs have ended, and nothing is left to do about them.
     pub(crate) fn is_over(&self) -> bool {
         let job =

@@ -2,14 +2,15 @@
 //! read.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bson::DateTime;
-use shared_events::Status;
+use shared_events::{Status, streams};
 
 use super::documents::{Group, JobDoc, RunDoc};
 
-/// The ledger forgets ended runs after 30 days; somewhat before that, nothing is missed.
-const LEDGER_FORGETS_MS: i64 = 29 * 86_400_000;
+/// Clocks differ, and what is over may go somewhat earlier than it seems.
+const SLACK: Duration = Duration::from_secs(3600);
 
 /// What the broker has, as far as it matters here.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +38,8 @@ pub(crate) struct LineView {
 pub(crate) enum Found {
     /// All its runs have ended, the same in both databases.
     Ended,
-    /// It was deleted.
-    Deleted,
+    /// It was deleted, or went when its time was over.
+    Gone,
     /// It goes on, moved by this.
     MovedBy(&'static str),
     /// It goes on by its announcement if the broker has that at this sequence. Else this is wrong, or, where nothing is
@@ -48,26 +49,20 @@ pub(crate) enum Found {
     Broken(String),
 }
 
-/// See the module.
-pub(crate) fn judge(group: &Group, broker: &BrokerView, now: DateTime) -> Found {
-    let Some(job) = &group.job else {
-        let open = group.runs.iter().find(|run| !run.status.is_terminal());
-        return match open {
-            Some(run) => Found::Broken(format!(
-                "run {} is {} in the ledger, and the job is not there",
-                run.id.run, run.status
-            )),
-            None if group.buried => Found::Deleted,
-            None => Found::Broken("the ledger knows a job that the api-service does not".into()),
-        };
-    };
+/// See the module. `retention` is how long a run is kept after its end.
+pub(crate) fn judge(group: &Group, broker: &BrokerView, now: DateTime, retention: Duration) -> Found {
+    let Some(job) = &group.job else { return without_job(group, now) };
     let ledger: HashMap<u32, &RunDoc> = group.runs.iter().map(|run| (run.id.run, run)).collect();
     for earlier in group.earlier.iter().filter(|earlier| earlier.run < job.run) {
-        if let Some(wrong) = disagree(earlier, ledger.get(&earlier.run).copied(), now) {
+        if let Some(wrong) = disagree(earlier, ledger.get(&earlier.run).copied(), now, retention) {
             return Found::Broken(wrong);
         }
     }
-    if let Some(missing) = (1..job.run).find(|run| !group.earlier.iter().any(|earlier| earlier.run == *run)) {
+    let is_missing = |run: &u32| {
+        let is_kept = group.earlier.iter().any(|earlier| earlier.run == *run);
+        !is_kept && !is_over(job, ledger.get(run).copied(), now, retention)
+    };
+    if let Some(missing) = (1..job.run).find(is_missing) {
         return Found::Broken(format!("run {missing} was replaced by a retry and is not kept"));
     }
     if let Some(run) = group.runs.iter().find(|run| run.id.run > job.run) {
@@ -75,17 +70,50 @@ pub(crate) fn judge(group: &Group, broker: &BrokerView, now: DateTime) -> Found 
     }
     let run = ledger.get(&job.run).copied();
     if job.status.is_terminal() {
-        return disagree(job, run, now).map_or(Found::Ended, Found::Broken);
+        return disagree(job, run, now, retention).map_or(Found::Ended, Found::Broken);
     }
     open(job, run, broker)
 }
 
+/// What of a job is left where the api-service does not have it.
+fn without_job(group: &Group, now: DateTime) -> Found {
+    if let Some(run) = group.runs.iter().find(|run| !run.status.is_terminal()) {
+        let (run, status) = (run.id.run, run.status);
+        return Found::Broken(format!("run {run} is {status} in the ledger, and the job is not there"));
+    }
+    // A stub stays for as long as events about an end may come, then nothing does.
+    let is_old = |run: &RunDoc| run.ended_at.is_some_and(|at| is_older(at, streams::STALE_AFTER, now));
+    if group.buried || group.runs.iter().all(is_old) {
+        return Found::Gone;
+    }
+    Found::Broken("the ledger knows a job that the api-service does not".into())
+}
+
+/// Whether an earlier run that is not there may have been kept for its time: it ended when the ledger says, or, where that
+/// has no record, at any time since the job's creation.
+fn is_over(job: &JobDoc, record: Option<&RunDoc>, now: DateTime, retention: Duration) -> bool {
+    let created_at = || {
+        let created_at = job.job_id().uuid().get_timestamp()?.to_unix().0;
+        Some(DateTime::from_millis(i64::try_from(created_at).ok()? * 1000))
+    };
+    let ended_at = record.map_or_else(created_at, |record| record.ended_at);
+    ended_at.is_some_and(|at| is_older(at, retention, now))
+}
+
+/// Whether a date is so long ago, or nearly.
+fn is_older(date: DateTime, age: Duration, now: DateTime) -> bool {
+    let age = age.saturating_sub(SLACK.min(age / 10));
+    let ago = now.timestamp_millis() - date.timestamp_millis();
+    u64::try_from(ago).is_ok_and(|ago| Duration::from_millis(ago) >= age)
+}
+
 /// What is wrong with a run that has ended for the api-service.
-fn disagree(job: &JobDoc, run: Option<&RunDoc>, now: DateTime) -> Option<String> {
+fn disagree(job: &JobDoc, run: Option<&RunDoc>, now: DateTime, retention: Duration) -> Option<String> {
     let Some(run) = run else {
-        let old =
-            job.ended_at.is_some_and(|at| now.timestamp_millis() - at.timestamp_millis() > LEDGER_FORGETS_MS);
-        return (!old).then(|| format!("run {} is {}, and the ledger does not know it", job.run, job.status));
+        let kept = streams::ledger_retention(retention);
+        let is_old = job.ended_at.is_some_and(|at| is_older(at, kept, now));
+        return (!is_old)
+            .then(|| format!("run {} is {}, and the ledger does not know it", job.run, job.status));
     };
     if (job.status, job.attempt, job.reason) != (run.status, run.attempt, run.reason) {
         return Some(format!(
@@ -178,6 +206,7 @@ mod tests {
     use bson::{doc, oid::ObjectId};
     use shared_events::JobId;
 
+    use super::super::documents::{JobKey, Stored};
     use super::*;
 
     fn job(more: bson::Document) -> Group {
@@ -188,8 +217,9 @@ mod tests {
             "sweep": ObjectId::new(),
         };
         job.extend(more);
-        let job = bson::deserialize_from_document(job).unwrap();
-        Group { id, job: Some(job), earlier: Vec::new(), runs: Vec::new(), buried: false }
+        let mut group = Group::empty(id);
+        group.put(bson::deserialize_from_document(job).unwrap());
+        group
     }
 
     fn announced(sequence: i64) -> bson::Document {
@@ -209,7 +239,8 @@ mod tests {
     fn look(group: &Group) -> Found {
         let line = LineView { ack_floor: 10, ..LineView::default() };
         let lines = [("workers-default-normal".to_owned(), line)].into();
-        judge(group, &BrokerView { generation: 1, lines, ..BrokerView::default() }, DateTime::now())
+        let broker = BrokerView { generation: 1, lines, ..BrokerView::default() };
+        judge(group, &broker, DateTime::now(), streams::RETENTION)
     }
 
     fn is_broken(group: &Group) -> bool {
@@ -262,12 +293,64 @@ mod tests {
         assert_eq!(look(&with_run(ended(), doc! { "status": "finished" })), Found::Ended);
     }
 
+    fn days_ago(days: i64) -> DateTime {
+        DateTime::from_millis(DateTime::now().timestamp_millis() - days * 86_400_000)
+    }
+
     #[test]
-    fn a_run_without_its_job_is_broken_unless_the_job_was_deleted() {
-        let mut group = with_run(job(doc! {}), doc! { "status": "finished" });
+    fn a_run_without_its_job_is_broken_unless_the_job_is_gone() {
+        let ended =
+            |days| doc! { "status": "finished", "duty": null, "due": null, "ended_at": days_ago(days) };
+        let mut group = with_run(job(doc! {}), ended(1));
         group.job = None;
         assert!(is_broken(&group));
         group.buried = true;
-        assert_eq!(look(&group), Found::Deleted);
+        assert_eq!(look(&group), Found::Gone);
+        group.runs[0].status = Status::Running;
+        assert!(is_broken(&group));
+        // By then its stub is gone too.
+        let mut old = with_run(job(doc! {}), ended(9));
+        old.job = None;
+        assert_eq!(look(&old), Found::Gone);
+    }
+
+    #[test]
+    fn what_was_kept_for_its_time_is_not_missed() {
+        let ended = |days| {
+            let ended_at = days_ago(days);
+            job(doc! { "status": "finished", "attempt": 1, "duty": null, "due": null, "ended_at": ended_at })
+        };
+        assert!(is_broken(&ended(30)));
+        assert_eq!(look(&ended(31)), Found::Ended);
+
+        let second = |days: i64, record: bool| {
+            let mut group = ended(0);
+            let id = uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(
+                (days_ago(days).timestamp_millis() / 1000) as u64,
+                0,
+                0,
+                0,
+            ));
+            let job = group.job.as_mut().unwrap();
+            (job.run, job.id) = (2, JobKey::Job(bson::Uuid::from_bytes(id.into_bytes())));
+            let latest = doc! { "_id": group.id.run(2).to_string(), "status": "finished" };
+            group = with_run(group, latest);
+            if record {
+                with_run(group, doc! { "status": "finished", "ended_at": days_ago(days) })
+            } else {
+                group
+            }
+        };
+        for record in [false, true] {
+            assert!(is_broken(&second(29, record)));
+            assert_eq!(look(&second(31, record)), Found::Ended);
+        }
+    }
+
+    #[test]
+    fn a_stub_is_told_from_a_job() {
+        let id = bson::Uuid::new();
+        let stub = doc! { "_id": id, "window": "a", "created_at": DateTime::now(), "gone_at": DateTime::now(), "until": DateTime::now() };
+        assert!(matches!(bson::deserialize_from_document(stub), Ok(Stored::Stub { .. })));
     }
 }

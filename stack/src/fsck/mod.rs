@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bson::DateTime;
-use shared_events::JobId;
+use shared_events::{JobId, streams};
 
 pub use command::{Options, command};
 pub(crate) use documents::{Group, JobDoc, RunDoc};
@@ -40,6 +40,8 @@ pub struct Where {
     pub nats_user: Option<String>,
     /// That user's password.
     pub nats_password: Option<String>,
+    /// How long its services keep a run after its end (`RETENTION_S`).
+    pub retention: Duration,
 }
 
 impl Where {
@@ -53,6 +55,7 @@ impl Where {
             nats: stack.nats().url().to_owned(),
             nats_user: None,
             nats_password: None,
+            retention: streams::RETENTION,
         }
     }
 }
@@ -89,7 +92,7 @@ pub async fn check(place: &Where) -> Result<Report> {
     let mut groups = system.groups().await?;
     while let Some(group) = groups.next().await? {
         report.jobs += 1;
-        match settle(&system, &group, &broker).await? {
+        match settle(&system, &group, &broker, place.retention).await? {
             Found::Broken(_) => suspects.push(group.id),
             found => report.count(&found),
         }
@@ -98,7 +101,7 @@ pub async fn check(place: &Where) -> Result<Report> {
         let broker = system.broker().await?;
         for id in std::mem::take(&mut suspects) {
             let group = system.group(id).await?;
-            match settle(&system, &group, &broker).await? {
+            match settle(&system, &group, &broker, place.retention).await? {
                 Found::Broken(wrong) if look + 1 == LOOKS => report.broken.push((id, wrong)),
                 Found::Broken(_) => suspects.push(id),
                 found => report.count(&found),
@@ -113,8 +116,8 @@ pub async fn check(place: &Where) -> Result<Report> {
 }
 
 /// Judges, and asks the broker for an announcement where all hangs on that.
-async fn settle(system: &System, group: &Group, broker: &BrokerView) -> Result<Found> {
-    Ok(match judge(group, broker, DateTime::now()) {
+async fn settle(system: &System, group: &Group, broker: &BrokerView, retention: Duration) -> Result<Found> {
+    Ok(match judge(group, broker, DateTime::now(), retention) {
         Found::IfAnnouncedAt(sequence, otherwise) => {
             if system.has_announcement(group.id, sequence).await? {
                 Found::MovedBy("waiting in JOBS")

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use shared_events::{JobId, streams};
 
 use super::Where;
-use super::documents::{Group, JobDoc, RunDoc};
+use super::documents::{Group, JobDoc, RunDoc, Stored};
 use super::judge::{BrokerView, LineView};
 use crate::broker;
 
@@ -80,25 +80,20 @@ impl System {
     pub(crate) async fn group(&self, id: JobId) -> Result<Group> {
         let uuid = bson::Uuid::from_bytes(id.uuid().into_bytes());
         let runs = doc! { "_id": { "$gte": format!("{id}."), "$lt": format!("{id}/") } };
-        Ok(Group {
-            id,
-            job: self.api.collection("jobs").find_one(doc! { "_id": uuid }).await?,
-            earlier: self.api.collection("earlier_runs").find(runs.clone()).await?.try_collect().await?,
-            runs: self.ledger.collection("runs").find(runs).await?.try_collect().await?,
-            buried: self
-                .api
-                .collection::<Document>("tombstones")
-                .count_documents(doc! { "_id": uuid })
-                .await?
-                > 0,
-        })
+        let mut group = Group::empty(id);
+        if let Some(stored) = self.api.collection("jobs").find_one(doc! { "_id": uuid }).await? {
+            group.put(stored);
+        }
+        group.earlier = self.api.collection("earlier_runs").find(runs.clone()).await?.try_collect().await?;
+        group.runs = self.ledger.collection("runs").find(runs).await?.try_collect().await?;
+        Ok(group)
     }
 
     /// All jobs that either database knows, one after the other.
     pub(crate) async fn groups(&self) -> Result<Groups> {
         let without_texts = doc! { "payload": 0, "result": 0 };
         Ok(Groups {
-            jobs: Side::open(&self.api, "jobs", &without_texts, JobDoc::job_id).await?,
+            jobs: Side::open(&self.api, "jobs", &without_texts, Stored::job_id).await?,
             earlier: Side::open(&self.api, "earlier_runs", &without_texts, JobDoc::job_id).await?,
             runs: Side::open(&self.ledger, "runs", &without_texts, |run: &RunDoc| run.id.job).await?,
         })
@@ -115,7 +110,7 @@ async fn database(uri: &str, name: &str) -> Result<Database> {
 
 /// See [`System::groups`]. Ids sort alike in all three collections.
 pub(crate) struct Groups {
-    jobs: Side<JobDoc>,
+    jobs: Side<Stored>,
     earlier: Side<JobDoc>,
     runs: Side<RunDoc>,
 }
@@ -124,9 +119,10 @@ impl Groups {
     pub(crate) async fn next(&mut self) -> Result<Option<Group>> {
         let heads = [self.jobs.head(), self.earlier.head(), self.runs.head()];
         let Some(id) = heads.into_iter().flatten().min() else { return Ok(None) };
-        let job = self.jobs.take(id).await?.pop();
-        let (earlier, runs) = (self.earlier.take(id).await?, self.runs.take(id).await?);
-        Ok(Some(Group { id, job, earlier, runs, buried: false }))
+        let mut group = Group::empty(id);
+        self.jobs.take(id).await?.into_iter().for_each(|stored| group.put(stored));
+        (group.earlier, group.runs) = (self.earlier.take(id).await?, self.runs.take(id).await?);
+        Ok(Some(group))
     }
 }
 
@@ -161,28 +157,22 @@ impl<T: DeserializeOwned + Send + Sync + Unpin> Side<T> {
 
 /// Every job and run of a small system at once, by id.
 pub(crate) async fn everything(system: &System) -> Result<HashMap<JobId, Group>> {
-    let jobs: Vec<JobDoc> = system.api.collection("jobs").find(doc! {}).await?.try_collect().await?;
+    let jobs: Vec<Stored> = system.api.collection("jobs").find(doc! {}).await?.try_collect().await?;
     let earlier: Vec<JobDoc> =
         system.api.collection("earlier_runs").find(doc! {}).await?.try_collect().await?;
     let runs: Vec<RunDoc> = system.ledger.collection("runs").find(doc! {}).await?.try_collect().await?;
     let mut groups: HashMap<JobId, Group> = HashMap::new();
-    let empty = |id| Group { id, job: None, earlier: Vec::new(), runs: Vec::new(), buried: false };
-    for job in jobs {
-        let id = job.job_id();
-        groups.entry(id).or_insert_with(|| empty(id)).job = Some(job);
+    for stored in jobs {
+        let id = stored.job_id();
+        groups.entry(id).or_insert_with(|| Group::empty(id)).put(stored);
     }
     for job in earlier {
         let id = job.job_id();
-        groups.entry(id).or_insert_with(|| empty(id)).earlier.push(job);
+        groups.entry(id).or_insert_with(|| Group::empty(id)).earlier.push(job);
     }
     for run in runs {
         let id = run.id.job;
-        groups.entry(id).or_insert_with(|| empty(id)).runs.push(run);
-    }
-    for id in system.api.collection::<Document>("tombstones").distinct("_id", doc! {}).await? {
-        let bson::Bson::Binary(id) = id else { continue };
-        let id = JobId::from(uuid::Uuid::from_slice(&id.bytes)?);
-        groups.entry(id).or_insert_with(|| empty(id)).buried = true;
+        groups.entry(id).or_insert_with(|| Group::empty(id)).runs.push(run);
     }
     Ok(groups)
 }

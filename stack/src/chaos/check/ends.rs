@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bson::DateTime;
-use shared_events::JobId;
+use shared_events::{JobId, streams};
 
 use super::{Case, Violation};
 use crate::chaos::mix::Wish;
@@ -19,15 +19,15 @@ pub(super) fn check(record: &Record, cases: &[Case<'_>]) -> Vec<Violation> {
             Some(client) => by_tag.entry(client.script.tag).or_default().push(case.id),
             None => wrong.push(case.wrong(1, "is there, and no client has asked for it".into())),
         }
-        let found = judge(case.group, &BrokerView::default(), DateTime::now());
+        let found = judge(case.group, &BrokerView::default(), DateTime::now(), streams::RETENTION);
         let deleted = case.client.map_or(Deleted::No, |client| client.deleted);
         match found {
             Found::Ended if deleted == Deleted::Yes => {
                 wrong.push(case.wrong(1, "was deleted, and is there".into()));
             }
             Found::Ended => {}
-            Found::Deleted if deleted != Deleted::No => {}
-            Found::Deleted => wrong.push(case.wrong(1, "is gone, and nobody has deleted it".into())),
+            Found::Gone if deleted != Deleted::No => {}
+            Found::Gone => wrong.push(case.wrong(1, "is gone, and nobody has deleted it".into())),
             _ => wrong.push(case.wrong(1, format!("has not ended the same everywhere: {found:?}"))),
         }
         wrong.extend(runs(case, bulk_retries));
