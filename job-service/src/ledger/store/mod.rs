@@ -16,7 +16,7 @@ pub use scans::Taken;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bson::{Bson, DateTime, doc};
+use bson::{Bson, doc};
 use mongodb::{
     IndexModel,
     options::{FindOptions, IndexOptions},
