@@ -1,8 +1,8 @@
 //! Retention: what is over goes, in small batches that disturb nobody.
 //!
-//! Ids grow with time, so a walk along a collection's primary index finds what is old, and no write pays for an index of
-//! its own age. Each pass starts at the lowest id. Replicas need not agree who does it: what one has removed, another
-//! does not find.
+//! Ids of jobs and runs grow with time, so a walk along a collection's primary index finds what is old, and no write pays
+//! for an index of its age. Each pass starts at the lowest id. Replicas need not agree who does it: what one has removed,
+//! another does not find.
 
 use std::time::{Duration, Instant};
 
