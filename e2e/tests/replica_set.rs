@@ -1,7 +1,13 @@
 //! MongoDB as a replica set is only another address.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
 
 use e2e::{App, NewJob, Status};
-use stack::Stack;
+use stack::{Node, Stack, poll};
+
+/// How long a set of three may take to elect another primary on a loaded machine, and the services to find it.
+const ELECTED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn jobs_run_on_a_replica_set_and_outlive_its_restart() {
@@ -20,4 +26,36 @@ async fn jobs_run_on_a_replica_set_and_outlive_its_restart() {
         assert_eq!((job.status, job.attempt), (Status::Finished, 1), "{job:?}");
     }
     assert_eq!(app.job(&ended).await, ended);
+}
+
+#[tokio::test]
+async fn jobs_go_on_on_the_two_members_that_are_left_when_primaries_die() {
+    let app = App::start(Stack::builder().replica_sets_of(3).api(1).workers(1)).await;
+    let before = app.ended(&app.create(&NewJob::noop()).await).await;
+    let long = app.running(&app.create(&NewJob::sleep(4.0)).await).await;
+    for members in [app.stack().api_mongo_members(), app.stack().job_mongo_members()] {
+        primary(members).await.kill().await.unwrap();
+    }
+    // Whoever asks before there is another primary is told to come again.
+    let taken = poll::until("a job to be taken", ELECTED_WITHIN, || async {
+        let answer = app.try_create(&NewJob::noop()).await;
+        if answer.status == 201 { Ok(answer.job()) } else { Err(answer.expect(503).body) }
+    });
+    let later = taken.await.unwrap();
+    for job in [&long, &later] {
+        assert_eq!(app.ended_within(job, ELECTED_WITHIN).await.status, Status::Finished);
+    }
+    assert_eq!(app.job(&before).await, before);
+}
+
+async fn primary(members: &[Node]) -> &Node {
+    let look = || async {
+        for member in members {
+            if member.is_primary().await {
+                return Some(member);
+            }
+        }
+        None
+    };
+    poll::until("a primary", ELECTED_WITHIN, look).await.unwrap()
 }
