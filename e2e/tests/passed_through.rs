@@ -28,13 +28,15 @@ async fn a_large_body_goes_to_another_replica_where_one_is_gone() {
 #[tokio::test]
 async fn a_body_that_is_refused_gets_its_answer_while_it_is_still_being_sent() {
     let app = App::start(Stack::builder().api(1).workers(1)).await;
-    for (content_type, length, status) in [
-        ("text/plain", 8 << 20, 415),
-        ("application/json", 8 << 20, 413),
-        ("application/json", (1 << 20) - 1, 400),
+    for (path, content_type, length, status) in [
+        ("/v1/jobs", "text/plain", 8 << 20, 415),
+        ("/v1/jobs", "application/json", 8 << 20, 413),
+        ("/v1/jobs", "application/json", (1 << 20) - 1, 400),
+        ("/v1/nowhere/at/all", "application/json", 8 << 20, 404),
+        ("/health/live", "application/json", 8 << 20, 405),
     ] {
         for _ in 0..5 {
-            let request = app.request(Method::POST, "/v1/jobs").header("content-type", content_type);
+            let request = app.request(Method::POST, path).header("content-type", content_type);
             app.send(request.body("x".repeat(length))).await.expect(status);
         }
     }

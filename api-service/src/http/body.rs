@@ -20,10 +20,6 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// How much longer it may take for each further MiB.
 const PER_MIB: Duration = Duration::from_secs(1);
 
-/// How long the rest of a body that is refused is read before the answer is sent: a client that is still sending might
-/// not see the answer.
-const REST_DEADLINE: Duration = Duration::from_secs(5);
-
 /// A request's body.
 #[derive(Debug)]
 pub struct Body {
@@ -60,15 +56,6 @@ impl Body {
 /// # Errors
 /// 413, 408, 503 where there is no room, or 400 where the client breaks off.
 pub async fn read_body(request: &HttpRequest, mut body: Payload, limit: usize) -> Result<Body, Problem> {
-    let read = read_within(request, &mut body, limit).await;
-    if read.is_err() {
-        let rest = async { while let Some(Ok(_)) = body.next().await {} };
-        let _ = tokio::time::timeout(REST_DEADLINE, rest).await;
-    }
-    read
-}
-
-async fn read_within(request: &HttpRequest, body: &mut Payload, limit: usize) -> Result<Body, Problem> {
     let declared = declared(request);
     if declared.is_some_and(|declared| declared > limit) {
         return Err(Problem::too_large(limit));

@@ -6,6 +6,7 @@ mod context;
 mod fields;
 mod health;
 mod query;
+mod rest;
 pub mod room;
 mod server;
 

@@ -13,7 +13,7 @@ use actix_web::{
 };
 use shared_events::Broker;
 
-use super::{context::around, health, room::Room};
+use super::{context::around, health, rest::read_rest, room::Room};
 use crate::{
     jobs::{self, Creator, Jobs, Lifecycle},
     problem::Problem,
@@ -54,6 +54,7 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
     let app = move || {
         App::new()
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
+            .wrap(from_fn(read_rest))
             .wrap(from_fn(around))
             .app_data(creator.clone())
             .app_data(jobs.clone())
