@@ -50,12 +50,15 @@ fn run_id(id: uuid::Uuid) -> Bson {
     format!("{id}.1").into()
 }
 
-/// Their time was not moved, so that a newer replica gets at them at once.
+/// Whoever comes across them leaves them due, so that a newer replica gets at them at once.
 async fn are_due(of: &Collection<Document>) {
-    let unreadable = doc! { "priority": "urgent" };
-    let due = doc! { "priority": "urgent", "due": { "$lte": DateTime::now() } };
-    let (all, due) = (of.count_documents(unreadable).await.unwrap(), of.count_documents(due).await.unwrap());
-    assert!(all >= MANY as u64 && due == all, "{due} of {all}");
+    let look = || async {
+        let due = doc! { "priority": "urgent", "due": { "$lte": DateTime::now() } };
+        let all = of.count_documents(doc! { "priority": "urgent" }).await.unwrap();
+        let due = of.count_documents(due).await.unwrap();
+        if all >= MANY as u64 && due == all { Ok(()) } else { Err(format!("{due} of {all}")) }
+    };
+    poll::until("all of them to be due", PATIENCE, look).await.unwrap();
 }
 
 #[tokio::test]
