@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::doc;
@@ -163,20 +164,24 @@ async fn silence_counts_from_the_latest_announcement() {
 #[tokio::test]
 async fn two_replicas_that_notice_a_wiped_store_announce_everything_again_once() {
     let app = App::start(quick().api(2).env("RECONCILE_S", 1)).await;
+    let is_over = AtomicBool::new(false);
     let creating = async {
         let mut jobs = Vec::new();
-        for _ in 0..30 {
+        while !is_over.load(Ordering::Relaxed) {
             jobs.extend(app.create_many(&NewJob::sleep(0.05), 20).await);
         }
         jobs
     };
     let wiping = async {
-        for _ in 0..3 {
+        for lost in 2..=4 {
             let stored = app.stored_jobs(doc! {}).await;
-            let more = || async { app.stored_jobs(doc! {}).await > stored + 100 };
+            let more = || async { app.stored_jobs(doc! {}).await > stored + 50 };
             poll::until("more jobs", SOON, more).await.unwrap();
             app.jetstream().await.delete_stream("JOBS").await.unwrap();
+            let is_noticed = || async { app.state("JOBS").await.get_i64("generation").ok() == Some(lost) };
+            poll::until("the loss to be noticed", SOON, is_noticed).await.unwrap();
         }
+        is_over.store(true, Ordering::Relaxed);
     };
     let (jobs, ()) = tokio::join!(creating, wiping);
     all_end(&app, &jobs).await;
