@@ -19,7 +19,7 @@ async fn runs_of_a_dead_worker_do_not_wait_behind_retries_that_nobody_could_anno
     let failing = app.create_many(&NewJob::of_kind("fault").payload(payload), 140).await;
     let gate = Gate::new();
     let held = app.create_many(&gate.job(), 10).await;
-    app.all_running(&held).await;
+    let held = app.all_running(&held).await;
     poll::until("all to be claimed", SOON, || async { app.ledger_runs(doc! {}).await == 150 }).await.unwrap();
     app.stack().nats().kill().await.unwrap();
     let now = bson::DateTime::now;
@@ -29,7 +29,7 @@ async fn runs_of_a_dead_worker_do_not_wait_behind_retries_that_nobody_could_anno
     };
     poll::until(&format!("{} retries that are not announced", failing.len()), SOON, overdue).await.unwrap();
 
-    app.stack().worker(0).kill().await.unwrap();
+    app.stack().worker(app.worker_of(&held[0])).kill().await.unwrap();
     let taken_over = || async {
         let lost = app.ledger_runs(doc! { "status": "running", "lease_until": { "$lt": now() } }).await;
         let second = app.ledger_runs(doc! { "status": "running", "attempt": 2, "lost": 1 }).await;
