@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, JobView, NewJob, Status};
+use e2e::{App, Gate, JobView, NewJob, Status};
 use reqwest::Method;
 use serde_json::json;
 use stack::{Builder, Stack, poll};
@@ -45,14 +45,16 @@ async fn a_store_that_was_set_back_while_no_api_ran_is_filled_again() {
 #[tokio::test]
 async fn ends_that_went_to_a_lost_stream_of_events_are_told_again() {
     for lose in [Loss::Deleted, Loss::SetBack] {
-        let app = App::start(quick()).await;
+        let app = App::start(quick().env("WORKER_FAULTS", true)).await;
         let copy = Copy::of(&app, "JOB_EVENTS").await;
         let before = app.ended(&app.create(&NewJob::noop()).await).await;
         written_down(&app, "JOB_EVENTS").await;
-        let job = app.create(&NewJob::sleep(1.0)).await;
+        let gate = Gate::new();
+        let job = app.create(&gate.job()).await;
         announced(&app, std::slice::from_ref(&job)).await;
         let api = app.stack().api(0);
         api.kill().await.unwrap();
+        gate.open();
         let told = || async { app.ledger_runs(doc! { "status": "finished" }).await == 2 };
         poll::until("the end to be recorded", SOON, told).await.unwrap();
         let acked = || async { app.stream("JOBS").await.cached_info().state.messages == 0 };
@@ -90,14 +92,14 @@ async fn cancels_that_went_to_a_lost_stream_of_cancels_are_passed_on_again() {
 
 #[tokio::test]
 async fn announcements_that_expired_are_made_again() {
-    let builder = quick().env("SILENT_AFTER_S", 0.5);
+    let builder = quick().env("SILENT_AFTER_S", 0.5).env("WORKER_FAULTS", true);
     let app = App::start(builder).await;
     let mut jobs = app.stream("JOBS").await.cached_info().config.clone();
     jobs.max_age = Duration::from_secs(2);
     jobs.duplicate_window = Duration::from_secs(1);
     app.jetstream().await.update_stream(jobs).await.unwrap();
     // One that is not acked holds the ack floor of its queue's consumer back; the other queue has none.
-    let running = app.running(&app.create(&NewJob::sleep(8.0)).await).await;
+    let running = app.running(&app.create(&NewJob::hangs_once()).await).await;
     let worker = app.stack().worker(0);
     worker.pause();
     let waiting = app.create_many(&NewJob::noop(), 3).await;

@@ -35,7 +35,7 @@ async fn a_healthy_system_is_clean_whatever_its_jobs_wait_for() {
     let app = start().await;
     app.ended(&app.create(&NewJob::noop()).await).await;
     waits_for_its_retry(&app).await;
-    app.running(&app.create(&NewJob::sleep(30.0)).await).await;
+    app.running(&app.create(&NewJob::hangs_once()).await).await;
     app.create(&NewJob::noop().queue("nobody-serves-it")).await;
     // Outbox marks are taken off after a moment; until then they are what moves a job on.
     let looked = poll::until("all four to be accounted for", SOON, || async {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::{Answer, App, JobView, NewJob, Status};
+use e2e::{Answer, App, Gate, JobView, NewJob, Status};
 use reqwest::{Method, RequestBuilder};
 use stack::{Node, Stack, poll};
 
@@ -101,25 +101,32 @@ struct Scene<'a> {
 impl Scene<'_> {
     async fn play(&self, story: Story) {
         match story {
-            Story::Create => self.create(&NewJob::noop()).await,
-            Story::Long => self.create(&NewJob::sleep(2.5)).await,
-            Story::FailsAtFirst => self.create(&NewJob::fault(&["retry", "done"])).await,
+            Story::Create => self.create(&NewJob::noop(), None).await,
+            Story::Long => {
+                let gate = Gate::new();
+                self.create(&gate.job(), Some(&gate)).await;
+            }
+            Story::FailsAtFirst => self.create(&NewJob::fault(&["retry", "done"]), None).await,
             Story::Cancel => self.cancel().await,
             Story::Retry => self.retry().await,
             Story::Delete => self.delete().await,
         }
     }
 
-    async fn create(&self, job: &NewJob) {
+    /// The job is held at the gate, where there is one, until the process has died.
+    async fn create(&self, job: &NewJob, gate: Option<&Gate>) {
         self.arm().await;
         let request =
             || self.app.request(Method::POST, "/v1/jobs").json(job).header("Idempotency-Key", &self.key);
         let created = self.through_death(request).await.job();
+        if let Some(gate) = gate {
+            gate.open();
+        }
         self.ends(&created, Status::Finished).await;
     }
 
     async fn cancel(&self) {
-        let job = self.app.create(&NewJob::sleep(60.0)).await;
+        let job = self.app.create(&NewJob::sleep(600.0).timeout_s(900)).await;
         self.app.running(&job).await;
         self.arm().await;
         let path = format!("/v1/jobs/{}/cancel", job.id);

@@ -34,7 +34,7 @@ async fn delete(app: &App, job: &JobView) -> e2e::Answer {
 #[tokio::test]
 async fn a_running_job_is_stopped_and_says_so() {
     let app = STACK.app().await;
-    let job = app.create(&NewJob::sleep(60.0)).await;
+    let job = app.create(&NewJob::sleep(600.0).timeout_s(900)).await;
     app.running(&job).await;
     let cancelled = cancelled(&app, &job).await;
     assert_eq!((cancelled.status, cancelled.attempt), (Status::Cancelled, 1));
@@ -77,7 +77,7 @@ async fn a_cancel_that_is_known_before_the_claim_means_that_nothing_runs() {
 #[tokio::test]
 async fn a_cancel_while_nats_is_away_is_passed_on_when_it_is_back() {
     let app = App::start(Stack::builder().api(1).workers(1)).await;
-    let job = app.create(&NewJob::sleep(60.0)).await;
+    let job = app.create(&NewJob::sleep(600.0).timeout_s(900)).await;
     app.running(&job).await;
     app.stack().nats().kill().await.unwrap();
     app.nats_is_missed().await;
@@ -123,7 +123,7 @@ async fn a_job_that_ended_runs_again_and_keeps_its_earlier_run() {
 #[tokio::test]
 async fn only_a_job_that_ended_is_retried_or_deleted() {
     let app = STACK.app().await;
-    let job = app.create(&NewJob::sleep(60.0)).await;
+    let job = app.create(&NewJob::sleep(600.0).timeout_s(900)).await;
     for answer in [retry(&app, &job).await, delete(&app, &job).await] {
         assert_eq!(answer.expect(409).json()["code"], "not_ended");
     }

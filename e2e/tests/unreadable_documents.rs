@@ -63,7 +63,7 @@ async fn are_due(of: &Collection<Document>) {
 
 #[tokio::test]
 async fn runs_that_are_due_and_can_not_be_read_stand_before_nothing() {
-    let app = App::start(quick().workers(2).env("LEASE_S", 2)).await;
+    let app = App::start(quick().workers(2).env("LEASE_S", 4)).await;
     let runs = app.runs().await;
     app.ended(&app.create(&NewJob::noop()).await).await;
     for duty in ["run", "announce", "announce_and_run"] {
@@ -71,7 +71,7 @@ async fn runs_that_are_due_and_can_not_be_read_stand_before_nothing() {
     }
     // Retries are found, and so are the leases of a worker that died, though that waits while the database fails.
     let retried = app.create(&NewJob::fault(&["retry", "done"])).await;
-    let left = app.running(&app.create(&NewJob::sleep(3.0)).await).await;
+    let left = app.running(&app.create(&NewJob::hangs_once()).await).await;
     app.stack().worker(app.worker_of(&left)).kill().await.unwrap();
     for job in app.all_ended(&[retried, left]).await {
         assert_eq!((job.status, job.attempt), (Status::Finished, 2), "{job:?}");
