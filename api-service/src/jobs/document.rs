@@ -1,6 +1,10 @@
 //! A job as the api-service keeps it.
 
-use bson::{DateTime, Uuid};
+use bson::{
+    DateTime, RawDocumentBuf, Uuid,
+    raw::{CStr, cstr},
+    rawdoc,
+};
 use serde::{Deserialize, Serialize};
 use shared_events::{
     AttemptSummary, CancelReason, JobCancel, JobCreated, JobError, JobId, JsonText, Kind, Limits, Position,
@@ -195,7 +199,7 @@ impl Job {
         }
     }
 
-    /// The job at the start of its next run.
+    /// The job at the start of its next run: what `next_run_update` makes of the document.
     #[must_use]
     pub fn next_run(&self, announce_by: DateTime) -> Self {
         let run = self.run + 1;
@@ -221,7 +225,41 @@ impl Job {
             ..self.clone()
         }
     }
+
+    /// The update that starts the next run, with its outbox mark inside. It names the fields of a run and no
+    /// others: the object's window and the key may have gone to another job since this one was read, and
+    /// what a newer version has written is not known here.
+    #[must_use]
+    pub(super) fn next_run_update(&self, announce_by: DateTime) -> RawDocumentBuf {
+        let run = self.run + 1;
+        let start = rawdoc! {
+            "run": i64::from(run),
+            "attempt": 0_i64,
+            "status": Status::Queued.as_str(),
+            "order": order(Position::fresh(run)),
+            "epoch": 1_i64,
+            "duty": "announce",
+            "due": announce_by,
+        };
+        let gone: RawDocumentBuf = FIELDS_OF_AN_ENDED_RUN.iter().map(|field| (*field, "")).collect();
+        rawdoc! { "$set": start, "$unset": gone }
+    }
 }
+
+/// The fields that a run gets in the course of its life.
+const FIELDS_OF_AN_ENDED_RUN: [&CStr; 11] = [
+    cstr!("worker"),
+    cstr!("started_at"),
+    cstr!("next_at"),
+    cstr!("ended_at"),
+    cstr!("result"),
+    cstr!("error"),
+    cstr!("reason"),
+    cstr!("attempts"),
+    cstr!("cancel"),
+    cstr!("announced"),
+    cstr!("for_generation"),
+];
 
 /// A job id as a document keeps it.
 #[must_use]
@@ -260,6 +298,66 @@ mod tests {
             attempt,
             status: Status::ALL[status],
         })
+    }
+
+    /// A job whose run has every field that a run can have.
+    fn ended() -> Job {
+        let at = DateTime::from_millis(1_800_000_000_000);
+        let attempt = serde_json::json!({ "attempt": 3, "worker": "w-1-a", "started_at": "2027-01-15T08:00:00.000Z",
+            "ended_at": "2027-01-15T08:00:00.000Z", "outcome": "failed", "charged": true });
+        Job {
+            id: Uuid::from_bytes([7; 16]),
+            kind: "noop".parse().unwrap(),
+            queue: Queue::default(),
+            priority: Priority::High,
+            payload: Some(r#"{"a":1}"#.to_owned()),
+            object_id: Some("object".to_owned()),
+            window: Some("object".to_owned()),
+            idempotency_key: Some("key".to_owned()),
+            idempotency_hash: Some("v1:hash".to_owned()),
+            timeout_s: 7,
+            max_attempts: 3,
+            created_at: at,
+            trace: None,
+            run: 2,
+            attempt: 3,
+            status: Status::Failed,
+            order: 15,
+            worker: Some(serde_json::from_value("w-1-a".into()).unwrap()),
+            started_at: Some(at),
+            next_at: Some(at),
+            ended_at: Some(at),
+            result: Some("{}".to_owned()),
+            error: Some(JobError { code: "code".to_owned(), message: "message".to_owned() }),
+            reason: Some(CancelReason::Requested),
+            attempts: vec![serde_json::from_value(attempt).unwrap()],
+            cancel: Some(Cancel { requested_at: at, reason: None }),
+            epoch: 5,
+            announced: Some(Announced {
+                generations: Generations { jobs: 1, events: 1, control: 1 },
+                sequence: 2,
+                at,
+            }),
+            for_generation: Some(3),
+            duty: Some(Duty::Check),
+            due: Some(at),
+        }
+    }
+
+    #[test]
+    fn a_retry_writes_what_makes_the_next_run_and_nothing_else() {
+        let (job, announce_by) = (ended(), DateTime::from_millis(1_800_000_060_000));
+        let mut document = bson::serialize_to_document(&job).unwrap();
+        document.insert("of_a_newer_version", 1);
+        let update: bson::Document =
+            bson::deserialize_from_slice(job.next_run_update(announce_by).as_bytes()).unwrap();
+        document.extend(update.get_document("$set").unwrap().clone());
+        for field in update.get_document("$unset").unwrap().keys() {
+            assert!(document.remove(field).is_some(), "{field} is no field of a job");
+        }
+        assert!(document.contains_key("of_a_newer_version"));
+        let next: Job = bson::deserialize_from_document(document).unwrap();
+        assert_eq!(next, job.next_run(announce_by));
     }
 
     proptest! {

@@ -4,6 +4,7 @@ mod changes;
 mod diff;
 mod read;
 mod within;
+mod writable;
 
 pub use changes::Change;
 pub use diff::diff;
@@ -24,6 +25,7 @@ use mongodb::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use self::writable::Writable;
 use crate::clock::Clock;
 
 /// Why the database did not do what was asked. None of these says anything about the request itself.
@@ -73,6 +75,7 @@ pub struct Mongo {
     clock: Clock,
     last_failure: Arc<Mutex<Option<Instant>>>,
     slow_after: Duration,
+    writable: Arc<Writable>,
     unreadable: Arc<read::Unreadable>,
 }
 
@@ -153,6 +156,22 @@ struct UpdateReply {
     write_concern_error: Option<mongodb::error::WriteConcernError>,
 }
 
+/// What became of statements of which each was tried.
+#[derive(Debug, Default)]
+pub struct Updated {
+    /// How many documents matched, all statements together.
+    pub matched: u64,
+    /// Why statements were refused.
+    pub refused: Vec<StoreError>,
+}
+
+impl Updated {
+    fn add(&mut self, other: Self) {
+        self.matched += other.matched;
+        self.refused.extend(other.refused);
+    }
+}
+
 /// What became of an unordered `insert_many`.
 #[derive(Debug)]
 pub struct Inserted {
@@ -181,6 +200,7 @@ impl Mongo {
             clock: Clock::default(),
             last_failure: Arc::default(),
             slow_after: DEADLINE,
+            writable: Arc::default(),
             unreadable: Arc::default(),
         })
     }
@@ -266,7 +286,7 @@ impl Mongo {
         collection: &str,
         documents: &[T],
     ) -> Result<Inserted, StoreError> {
-        let _watch = self.watch();
+        let (_watch, asked) = (self.watch(), Instant::now());
         let inserted = self
             .database
             .collection::<T>(collection)
@@ -275,6 +295,7 @@ impl Mongo {
             .write_concern(Durability::Journaled.concern())
             .await;
         let Err(error) = inserted else {
+            self.writable.written(asked);
             return Ok(Inserted { duplicates: Vec::new(), refused: Vec::new() });
         };
         let ErrorKind::InsertMany(many) = error.kind.as_ref() else { return Err(self.failed(error)) };
@@ -306,21 +327,35 @@ impl Mongo {
         statements: Vec<Statement>,
         durability: Durability,
     ) -> Result<u64, StoreError> {
+        let updated = self.update_each(collection, statements, durability).await?;
+        updated.refused.into_iter().next().map_or(Ok(updated.matched), Err)
+    }
+
+    /// The same where one statement's refusal is no reason to do without the others: says which were refused.
+    ///
+    /// # Errors
+    /// Where a command as a whole failed: read again to learn what was done.
+    pub async fn update_each(
+        &self,
+        collection: &str,
+        statements: Vec<Statement>,
+        durability: Durability,
+    ) -> Result<Updated, StoreError> {
         let _watch = self.watch();
-        let (mut matched, mut bytes, mut updates) = (0, 0, RawArrayBuf::new());
+        let (mut updated, mut bytes, mut updates) = (Updated::default(), 0, RawArrayBuf::new());
         for statement in statements {
             let size = statement.weight();
             if bytes > 0 && bytes + size > COMMAND_BYTES {
-                matched += self.update_command(collection, std::mem::take(&mut updates), durability).await?;
+                updated.add(self.update_command(collection, std::mem::take(&mut updates), durability).await?);
                 bytes = 0;
             }
             bytes += size;
             updates.push(rawdoc! { "q": statement.filter, "u": statement.update, "multi": statement.multi });
         }
         if bytes > 0 {
-            matched += self.update_command(collection, updates, durability).await?;
+            updated.add(self.update_command(collection, updates, durability).await?);
         }
-        Ok(matched)
+        Ok(updated)
     }
 
     async fn update_command(
@@ -328,7 +363,8 @@ impl Mongo {
         collection: &str,
         updates: RawArrayBuf,
         durability: Durability,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Updated, StoreError> {
+        let asked = Instant::now();
         let concern = match durability {
             Durability::Journaled => rawdoc! { "w": "majority", "j": true },
             Durability::InMemory => rawdoc! { "w": 1 },
@@ -338,16 +374,22 @@ impl Mongo {
         let reply = self.database.run_raw_command(command).await.map_err(|error| self.failed(error))?;
         let reply: UpdateReply = bson::deserialize_from_document(reply)
             .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        if let Some(error) = reply.write_errors.first() {
-            self.note_failure();
-            let (code, message) = (error.code, error.message.clone());
-            return Err(StoreError::Refused { code, message });
-        }
         if reply.write_concern_error.is_some() {
             self.note_failure();
             return Err(StoreError::Unknown);
         }
-        Ok(u64::try_from(reply.n).unwrap_or(0))
+        let refused =
+            |error: IndexedWriteError| StoreError::Refused { code: error.code, message: error.message };
+        let updated = Updated {
+            matched: u64::try_from(reply.n).unwrap_or(0),
+            refused: reply.write_errors.into_iter().map(refused).collect(),
+        };
+        if !updated.refused.is_empty() {
+            self.note_failure();
+        } else if durability == Durability::Journaled && updated.matched > 0 {
+            self.writable.written(asked);
+        }
+        Ok(updated)
     }
 
     /// Removes all documents that match; says how many. Not journaled: what a crash brings back is found again.
@@ -362,21 +404,6 @@ impl Mongo {
             .map(|done| done.deleted_count)
     }
 
-    /// Writes a date into the collection `probes`, to learn whether the database takes journaled
-    /// writes; `prober` names who asks.
-    ///
-    /// # Errors
-    /// Where it does not, within two seconds.
-    pub async fn check_writable(&self, prober: &str) -> Result<(), StoreError> {
-        let probes = self.collection::<bson::Document>("probes");
-        let (id, now) = (doc! { "_id": prober }, doc! { "$set": { "at": self.clock.now() } });
-        let write = self.run(async move { probes.update_one(id, now).upsert(true).await });
-        tokio::time::timeout(Duration::from_secs(2), write)
-            .await
-            .unwrap_or(Err(StoreError::Unknown))
-            .map(drop)
-    }
-
     fn failed(&self, error: mongodb::error::Error) -> StoreError {
         self.note_failure();
         StoreError::Database(error)
@@ -387,6 +414,7 @@ impl Mongo {
     }
 
     fn note_failure(&self) {
+        self.writable.failed();
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }

@@ -6,6 +6,7 @@ use service_kit::{
     StoreError,
     faults::gap,
     mongo::{DEADLINE, Durability, Fitting, Query, Statement, raw},
+    telemetry::chain,
 };
 use shared_events::Status;
 use tracing::warn;
@@ -14,6 +15,9 @@ use super::{
     super::{Job, document::Cancel},
     EARLIER_RUNS, JOBS, Jobs,
 };
+
+/// How many runs one command copies: it looks each one's id up in a list.
+const COPIED_AT_ONCE: usize = 200;
 
 /// The states that a run can still leave.
 pub(in super::super) const OPEN: [&str; 2] = [Status::Queued.as_str(), Status::Running.as_str()];
@@ -52,37 +56,59 @@ impl Jobs {
     }
 
     /// Starts the next run of each of these ended jobs, unless it was started or the job deleted
-    /// meanwhile; says how many. The run that ended is kept among the earlier ones.
+    /// meanwhile; says how many. The run that ended is kept among the earlier ones. Where the database
+    /// refuses one of them, the others start all the same.
     ///
     /// # Errors
-    /// Where that is not known to be done.
+    /// Where that is not known to be done, or where none was started and one was refused.
     pub async fn start_next_run(&self, ended: &[Job], announce_by: DateTime) -> Result<u64, StoreError> {
-        let mut statements = Vec::with_capacity(ended.len());
-        let mut keep = Vec::with_capacity(ended.len());
-        for job in ended {
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        let statement = |job: &Job| {
             let as_read = rawdoc! {
                 "_id": bson::Binary::from(job.id),
                 "run": i64::from(job.run),
                 "status": job.status.as_str(),
             };
-            statements.push(Statement::one(as_read, raw(&job.next_run(announce_by))?));
-            let mut document = bson::serialize_to_document(job)
-                .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-            document.insert("_id", format!("{}.{}", job.job_id(), job.run));
-            document.insert("job", job.id);
-            keep.push(document);
-        }
-        let mongo = self.mongo.clone();
-        let start = async move {
-            // First the copy: where the next run does not start, it is only a copy too many.
-            if let Some((_, error)) = mongo.insert_many(EARLIER_RUNS, &keep).await?.refused.into_iter().next()
-            {
-                return Err(error);
-            }
-            gap("api.retry.copied");
-            mongo.update(JOBS, statements, Durability::Journaled).await
+            Statement::one(as_read, job.next_run_update(announce_by))
         };
-        self.mongo.within(DEADLINE, start).await
+        let statements: Vec<Statement> = ended.iter().map(statement).collect();
+        // First the copy: where the next run does not start, it is only a copy too many.
+        for jobs in ended.chunks(COPIED_AT_ONCE) {
+            self.keep_runs(jobs).await?;
+        }
+        gap("api.retry.copied");
+        let mongo = self.mongo.clone();
+        let start = async move { mongo.update_each(JOBS, statements, Durability::Journaled).await };
+        let started = self.mongo.within(DEADLINE, start).await?;
+        for error in &started.refused {
+            warn!(error = chain(error), "a job's next run was refused by the database");
+        }
+        match started.refused.into_iter().next() {
+            Some(error) if started.matched == 0 => Err(error),
+            _ => Ok(started.matched),
+        }
+    }
+
+    /// Keeps the runs that these jobs have ended among the earlier ones. The database copies them itself, so that
+    /// the copies have also those fields that this version does not know.
+    async fn keep_runs(&self, jobs: &[Job]) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
+        let texts: Vec<String> = jobs.iter().map(|job| job.job_id().to_string()).collect();
+        let over: Vec<&str> =
+            Status::ALL.into_iter().filter(|status| status.is_terminal()).map(Status::as_str).collect();
+        let ended = doc! { "_id": { "$in": &ids }, "status": { "$in": over } };
+        let place = doc! { "$indexOfArray": [{ "$literal": &ids }, "$_id"] };
+        let text = doc! { "$arrayElemAt": [{ "$literal": texts }, place] };
+        let name = doc! { "$concat": [text, ".", { "$toString": "$run" }] };
+        let keep = [
+            doc! { "$match": ended },
+            doc! { "$set": { "job": "$_id", "_id": name } },
+            doc! { "$merge": { "into": EARLIER_RUNS, "whenMatched": "keepExisting" } },
+        ];
+        let jobs = self.mongo.collection::<bson::Document>(JOBS);
+        self.mongo.run(async move { jobs.aggregate(keep).await }).await.map(drop)
     }
 
     /// The job's earlier runs, the latest first, without payloads and results: at most 100, and no more than a few MiB
