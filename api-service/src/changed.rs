@@ -63,7 +63,8 @@ impl Changed {
     }
 
     fn act_on(&self, changes: &[Change]) {
-        let ended = || changes.iter().filter(|(_, _, status)| status.is_terminal()).map(|(job, ..)| job);
+        let ended =
+            || changes.iter().filter(|(_, _, status)| status.is_terminal()).map(|(job, run, _)| (*job, *run));
         self.noting.forget(ended());
         self.waiters.tell_ended(ended());
     }

@@ -60,11 +60,13 @@ impl Noting {
         }
     }
 
-    /// These jobs have ended: their marks are gone.
-    pub fn forget<'a>(&self, ended: impl Iterator<Item = &'a JobId>) {
+    /// These runs have ended: their marks are gone.
+    pub fn forget(&self, ended: impl Iterator<Item = (JobId, u32)>) {
         self.with(|waiting| {
-            for job in ended {
-                waiting.by_job.remove(job);
+            for (job, run) in ended {
+                if waiting.by_job.get(&job).is_some_and(|note| note.run <= run) {
+                    waiting.by_job.remove(&job);
+                }
             }
         });
     }

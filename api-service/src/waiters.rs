@@ -14,7 +14,8 @@ pub struct Waiters(Arc<Mutex<HashMap<JobId, Entry>>>);
 
 #[derive(Debug)]
 struct Entry {
-    ended: watch::Sender<bool>,
+    /// The latest run that is known to have ended; 0 before one is.
+    ended: watch::Sender<u32>,
     waiting: usize,
 }
 
@@ -23,7 +24,7 @@ struct Entry {
 pub struct Ended {
     waiters: Waiters,
     job: JobId,
-    ended: watch::Receiver<bool>,
+    ended: watch::Receiver<u32>,
 }
 
 impl Waiters {
@@ -32,22 +33,26 @@ impl Waiters {
     pub fn ended(&self, job: JobId) -> Ended {
         let ended = self.with(|waiting| {
             let entry =
-                waiting.entry(job).or_insert_with(|| Entry { ended: watch::Sender::new(false), waiting: 0 });
+                waiting.entry(job).or_insert_with(|| Entry { ended: watch::Sender::new(0), waiting: 0 });
             entry.waiting += 1;
             entry.ended.subscribe()
         });
         Ended { waiters: self.clone(), job, ended }
     }
 
-    /// Tells all who wait for these jobs that they have ended.
-    pub fn tell_ended<'a>(&self, jobs: impl Iterator<Item = &'a JobId>) {
+    /// Tells all who wait for these jobs that these runs of theirs have ended.
+    pub fn tell_ended(&self, runs: impl Iterator<Item = (JobId, u32)>) {
         self.with(|waiting| {
             if waiting.is_empty() {
                 return;
             }
-            for job in jobs {
-                if let Some(entry) = waiting.get(job) {
-                    entry.ended.send_replace(true);
+            for (job, run) in runs {
+                if let Some(entry) = waiting.get(&job) {
+                    entry.ended.send_if_modified(|ended| {
+                        let is_later = run > *ended;
+                        *ended = run.max(*ended);
+                        is_later
+                    });
                 }
             }
         });
@@ -59,10 +64,10 @@ impl Waiters {
 }
 
 impl Ended {
-    /// Waits until the job's end is told.
-    pub async fn heard(mut self) {
+    /// Waits until this run's end, or a later one's, is told: an event of an earlier run may come again at any time.
+    pub async fn of_run(&mut self, run: u32) {
         // The sender lives in the map as long as this entry is counted.
-        let _ = self.ended.wait_for(|ended| *ended).await;
+        let _ = self.ended.wait_for(|ended| *ended >= run).await;
     }
 }
 
@@ -86,9 +91,20 @@ mod tests {
     #[tokio::test]
     async fn an_end_told_between_registering_and_waiting_is_heard() {
         let (waiters, job) = (Waiters::default(), JobId::generate());
-        let ended = waiters.ended(job);
-        waiters.tell_ended([job].iter());
-        ended.heard().await;
+        let mut ended = waiters.ended(job);
+        waiters.tell_ended([(job, 1)].into_iter());
+        ended.of_run(1).await;
+        drop(ended);
         assert!(waiters.with(|waiting| waiting.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_earlier_run_is_not_the_end_of_this_one() {
+        let (waiters, job) = (Waiters::default(), JobId::generate());
+        let mut ended = waiters.ended(job);
+        waiters.tell_ended([(job, 1)].into_iter());
+        assert!(futures::poll!(std::pin::pin!(ended.of_run(2))).is_pending());
+        waiters.tell_ended([(job, 3), (job, 1)].into_iter());
+        assert!(futures::poll!(std::pin::pin!(ended.of_run(2))).is_ready());
     }
 }

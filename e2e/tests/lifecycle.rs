@@ -121,6 +121,47 @@ async fn a_job_that_ended_runs_again_and_keeps_its_earlier_run() {
 }
 
 #[tokio::test]
+async fn a_wait_for_the_second_run_is_not_ended_by_a_late_event_of_the_first() {
+    let app = STACK.app().await;
+    let job = app.create(&NewJob::sleep(60.0)).await;
+    app.running(&job).await;
+    assert_eq!(cancelled(&app, &job).await.run, 1);
+    // The first run's end, as the stream keeps it.
+    let events = app.stream("JOB_EVENTS").await;
+    let ends = (1..=events.cached_info().state.last_sequence).rev();
+    let mut late = None;
+    for sequence in ends {
+        let event = events.get_raw_message(sequence).await.expect("the stream can be read");
+        if event.subject.starts_with("job:cancelled")
+            && String::from_utf8_lossy(&event.payload).contains(&job.id)
+        {
+            late = Some(event);
+            break;
+        }
+    }
+    let late = late.expect("the first run's end");
+    retry(&app, &job).await.expect(202);
+    app.running(&job).await;
+
+    let waits = app.job_within(&job, 60);
+    let end = async {
+        let jetstream = async_nats::jetstream::new(app.broker().await);
+        // Several times, since nobody says when the wait has begun.
+        for _ in 0..20 {
+            let stored =
+                jetstream.publish(late.subject.clone(), late.payload.clone()).await.expect("it is sent");
+            stored.await.expect("it is stored");
+            // An answer of the same replica that was asked later; and time for the event to get there.
+            app.job(&job).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cancel(&app, &job).await;
+    };
+    let (seen, ()) = tokio::join!(waits, end);
+    assert_eq!((seen.run, seen.status), (2, Status::Cancelled), "{seen:?}");
+}
+
+#[tokio::test]
 async fn only_a_job_that_ended_is_retried_or_deleted() {
     let app = STACK.app().await;
     let job = app.create(&NewJob::sleep(600.0).timeout_s(900)).await;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bson::doc;
 use service_kit::faults::gap;
 use shared_events::{JobId, Status};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
@@ -70,10 +71,11 @@ impl Lifecycle {
         if job.status.is_terminal() {
             return Ok(job);
         }
+        let run = job.run;
         // It is read again, and may be large.
         drop(job);
         debug!(target: "http", { job.id = %id, wait_s = wait.as_secs() }, "waits for the job's end");
-        self.wait_for(id, ended, wait).await
+        self.wait_for_end(run, ended, id, wait).await
     }
 
     /// Has a job cancelled; the job as it is within a second of that.
@@ -86,12 +88,12 @@ impl Lifecycle {
         if job.status.is_terminal() {
             return Err(Problem::already_ended(job.status));
         }
-        let announce_by = self.jobs.after(self.announce_after);
+        let (run, announce_by) = (job.run, self.jobs.after(self.announce_after));
         if self.jobs.request_cancel(std::slice::from_ref(&job), reason, announce_by).await? == 1 {
             gap("api.cancel.stored");
             self.relay.announce_soon(Arc::new(Job { duty: Some(Duty::Cancel), ..job })).await;
         }
-        self.wait_for(id, ended, CANCEL_WAIT).await
+        self.wait_for_end(run, ended, id, CANCEL_WAIT).await
     }
 
     /// Starts the next run of a job that has ended.
@@ -176,9 +178,24 @@ impl Lifecycle {
         Ok(Acted { count, unreadable: page.unreadable, next: page.next })
     }
 
-    async fn wait_for(&self, id: JobId, ended: Ended, wait: Duration) -> Result<Job, Problem> {
-        // The news may be lost, so the job is read again in any case.
-        let _ = tokio::time::timeout(wait, ended.heard()).await;
-        self.get(id).await
+    /// The job when its latest run has ended, or as it is after `wait`; `run` is the latest as far as is known.
+    async fn wait_for_end(
+        &self,
+        mut run: u32,
+        mut ended: Ended,
+        id: JobId,
+        wait: Duration,
+    ) -> Result<Job, Problem> {
+        let deadline = Instant::now() + wait;
+        loop {
+            // The broadcast may be lost, so the job is read again in any case.
+            let in_time = tokio::time::timeout_at(deadline, ended.of_run(run)).await.is_ok();
+            let job = self.get(id).await?;
+            // A next run may have been started since the end of this one was told.
+            if !in_time || job.status.is_terminal() || job.run <= run {
+                return Ok(job);
+            }
+            run = job.run;
+        }
     }
 }
