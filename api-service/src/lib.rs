@@ -113,7 +113,7 @@ impl App {
             broker: broker.clone(),
             lifecycle,
             threads: settings.http_threads,
-            cors_origins: settings.cors_origins,
+            allowed: settings.allowed,
         };
         let server = http::serve(listener, services, grace)?;
         let unreadable_wait = settings.common.unreadable_wait;

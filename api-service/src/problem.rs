@@ -129,6 +129,23 @@ impl Problem {
         problem
     }
 
+    /// 403: a web page elsewhere has made a browser send this.
+    #[must_use]
+    pub fn cross_site() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross_site", "Pages of other sites may not change anything here")
+            .detail("the origin is neither this host's nor among CORS_ORIGINS")
+    }
+
+    /// 421: the host that was asked for is not one of this service's.
+    #[must_use]
+    pub const fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "The request's host is not one that is served here",
+        )
+    }
+
     /// 404: there is no such job.
     #[must_use]
     pub fn no_job(id: &str) -> Self {

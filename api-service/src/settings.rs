@@ -8,6 +8,8 @@ use service_kit::{
     settings::{BadSettings, Check, from_env},
 };
 
+use crate::http::{Allowed, AllowedHosts, AllowedOrigins};
+
 /// All settings of a replica.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -21,8 +23,8 @@ pub struct Settings {
     pub mongo_database: String,
     /// What both services have.
     pub common: CommonSettings,
-    /// Which origins' pages may use the API; none where empty.
-    pub cors_origins: Vec<String>,
+    /// Under which hosts the API may be asked for, and from which origins' pages.
+    pub allowed: Allowed,
     /// How jobs are taken and announced.
     pub jobs: JobSettings,
     /// How long requests and announcements under way may take after SIGTERM.
@@ -52,6 +54,7 @@ struct Raw {
     http_threads: Option<String>,
     api_mongo_uri: Option<String>,
     api_mongo_database: Option<String>,
+    allowed_hosts: Option<String>,
     cors_origins: Option<String>,
     reconcile_s: Option<String>,
     rerun_window_s: Option<String>,
@@ -85,10 +88,10 @@ impl Settings {
             ),
             mongo_database: check.value("API_MONGO_DATABASE", raw.api_mongo_database, "hasty_api".to_owned()),
             common: raw.common.parse(&mut check),
-            cors_origins: check
-                .optional::<String>("CORS_ORIGINS", raw.cors_origins)
-                .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
-                .unwrap_or_default(),
+            allowed: Allowed {
+                origins: check.value("CORS_ORIGINS", raw.cors_origins, AllowedOrigins::default()),
+                hosts: check.value("ALLOWED_HOSTS", raw.allowed_hosts, AllowedHosts::default()),
+            },
             jobs: JobSettings {
                 rerun_window: check.seconds("RERUN_WINDOW_S", raw.rerun_window_s, 300.0, 0.0..=86_400.0),
                 outbox_max: check.number("OUTBOX_MAX", raw.outbox_max, 1_000_000, 1..=1_000_000_000),
@@ -126,9 +129,15 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_named() {
-        let wrong = parse(&[("API_ADDR", "here"), ("OUTBOX_MAX", "0"), ("LOG_FORMAT", "xml")]);
+        let wrong = parse(&[
+            ("API_ADDR", "here"),
+            ("OUTBOX_MAX", "0"),
+            ("LOG_FORMAT", "xml"),
+            ("ALLOWED_HOSTS", "http://a"),
+            ("CORS_ORIGINS", "a"),
+        ]);
         let told = wrong.unwrap_err().to_string();
-        for name in ["API_ADDR", "OUTBOX_MAX", "LOG_FORMAT"] {
+        for name in ["API_ADDR", "OUTBOX_MAX", "LOG_FORMAT", "ALLOWED_HOSTS", "CORS_ORIGINS"] {
             assert!(told.contains(name), "{told}");
         }
     }

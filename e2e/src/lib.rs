@@ -15,6 +15,7 @@ mod gate;
 mod job;
 mod ledger;
 mod new_job;
+pub mod raw;
 
 pub use answer::{Answer, FieldError, Problem};
 pub use app::{App, Shared};
@@ -23,3 +24,4 @@ pub use gate::Gate;
 pub use job::{JobError, JobView, Status};
 pub use ledger::{LedgerAttempt, LedgerRun};
 pub use new_job::NewJob;
+pub use raw::RawAnswer;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, NewJob, Shared, Status};
+use e2e::{App, NewJob, Shared, Status, raw};
 use reqwest::Method;
 use stack::Stack;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,6 +72,69 @@ async fn pages_of_other_origins_are_let_in_where_that_is_set() {
     assert_eq!(known.header("access-control-allow-origin"), Some("https://board.example"));
     let stranger = app.send(asks("https://elsewhere.example")).await;
     assert_eq!(stranger.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_changes_nothing() {
+    let app = STACK.app().await;
+    let (own, foreign) = (app.stack().url(), "https://elsewhere.example");
+    let page = NewJob::noop().queue("pages");
+    let job = app.create(&page).await;
+    let ended = app.create(&NewJob::noop()).await;
+    app.ended(&ended).await;
+    let (of_job, of_ended) =
+        (|end: &str| format!("/v1/jobs/{}{end}", job.id), |end: &str| format!("/v1/jobs/{}{end}", ended.id));
+    for (name, value) in [("origin", foreign), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        for (method, path) in [
+            (Method::POST, "/v1/jobs".to_owned()),
+            (Method::POST, "/v1/jobs/batch".to_owned()),
+            (Method::POST, "/v1/jobs/cancel?queue=pages".to_owned()),
+            (Method::POST, "/v1/jobs/retry?status=finished".to_owned()),
+            (Method::POST, of_job("/cancel")),
+            (Method::POST, of_ended("/retry")),
+            (Method::DELETE, of_ended("")),
+            (Method::POST, "/".to_owned()),
+        ] {
+            let asked = app.request(method, &path).header(name, value).header("content-type", "text/plain");
+            let answer = app.send(asked.body(r#"{"kind":"noop","object_id":"page"}"#)).await.expect(403);
+            assert_eq!(answer.problem().code, "cross_site", "{name}: {value} {path}");
+        }
+        // Reading is left to the browser, which does not show the answer to the page.
+        app.send(app.request(Method::GET, "/v1/jobs").header(name, value)).await.expect(200);
+    }
+    assert_eq!((app.job(&job).await, app.job(&ended).await.run), (job, 1));
+    assert_eq!(app.stored_jobs(doc! { "object_id": "page" }).await, 0);
+
+    for (origin, site) in [(own, "same-origin"), ("https://board.example", "cross-site")] {
+        let asked =
+            app.request(Method::POST, "/v1/jobs").header("origin", origin).header("sec-fetch-site", site);
+        app.send(asked.json(&page)).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn only_hosts_that_are_named_are_served() {
+    let app =
+        App::start(Stack::builder().api(1).workers(0).env("ALLOWED_HOSTS", "hasty.example, localhost:8080"))
+            .await;
+    let asks = async |address: &str, path: &str, host: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = raw::ask(address, &head).await;
+        (answer.status, answer.json().expect("JSON")["code"].as_str().map(str::to_owned))
+    };
+    let misdirected = (421, Some("misdirected_request".to_owned()));
+    for address in [app.stack().url(), app.stack().api(0).url()] {
+        for host in ["hasty.example", "HASTY.example:9000", "localhost:8080"] {
+            assert_eq!(asks(address, "/v1/jobs", host).await, (200, None), "{host}");
+        }
+        for host in
+            ["elsewhere.example", "localhost", "localhost:80", "127.0.0.1", "hasty.example.elsewhere.example"]
+        {
+            assert_eq!(asks(address, "/v1/jobs", host).await, misdirected, "{host}");
+        }
+        // Probes ask by the replica's own address.
+        assert_eq!(asks(address, "/health/ready", "10.0.0.7:8000").await, (200, None));
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Bad input gets a clear answer that names what is wrong, and changes nothing.
 
 use bson::doc;
-use e2e::{Answer, NewJob, Shared};
+use e2e::{Answer, NewJob, Shared, raw};
 use reqwest::Method;
 use serde_json::{Value, json};
 use stack::Stack;
@@ -142,15 +142,25 @@ async fn a_body_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_apart() {
     let app = STACK.app().await;
-    for path in ["/v1", "/v1/", "/v1/nothing", "/v1/jobs/", "/v2/jobs", "/v1/jobs/a/b", "//", "/a/b"] {
-        for method in [Method::GET, Method::POST, Method::DELETE] {
-            let answer = app.send(app.request(method.clone(), path)).await;
-            // The older system's `GET /{job_id}` has any single segment, and says so in its own words.
-            if path.trim_matches('/').contains('/') {
-                assert_eq!(answer.expect(404).problem().code, "path_not_found", "{method} {path}");
-            } else {
-                is_told(&answer);
-            }
+    for path in [
+        "/v1",
+        "/v1/",
+        "/v1/nothing",
+        "/v1/jobs/",
+        "/v1%2Fjobs",
+        "/%76%31",
+        "/V1",
+        "/v2/jobs",
+        "/v1/jobs/a/b",
+        "//",
+        "/a/b",
+        "/health",
+        "/health/",
+        "/health/well",
+    ] {
+        for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
+            let answer = app.send(app.request(method.clone(), path)).await.expect(404);
+            assert_eq!(answer.problem().code, "path_not_found", "{method} {path}");
         }
     }
     for (path, allow, wrong) in [
@@ -186,6 +196,82 @@ async fn bad_parameters_are_named() {
         let problem = app.get(&format!("/v1/jobs/{}?{query}", job.id)).await.expect(400).problem();
         assert_eq!((problem.code.as_str(), problem.fields()), ("invalid_parameter", vec![field]), "{query}");
     }
+}
+
+#[tokio::test]
+async fn what_a_route_does_not_know_is_refused_and_not_passed_over() {
+    let app = STACK.app().await;
+    let job = app.create(&NewJob::of_kind("own")).await;
+    let path = |end: &str| format!("/v1/jobs/{}{end}", job.id);
+    for (method, path) in [
+        (Method::POST, "/v1/jobs?dry_run=1".to_owned()),
+        (Method::POST, "/v1/jobs/batch?dry_run=1".to_owned()),
+        (Method::POST, path("/cancel?dry_run=1")),
+        (Method::POST, path("/retry?dry_run=1")),
+        (Method::GET, path("/attempts?dry_run=1")),
+        (Method::DELETE, path("?dry_run=1")),
+    ] {
+        let request = app.request(method, &path).json(&NewJob::of_kind("own"));
+        let problem = app.send(request).await.expect(400).problem();
+        assert_eq!(
+            (problem.code.as_str(), problem.fields()),
+            ("invalid_parameter", vec!["dry_run"]),
+            "{path}"
+        );
+    }
+    for path in [path("/retry"), "/v1/jobs/retry".to_owned()] {
+        let problem = app.post(&path, &json!({ "max_attempts": 1 })).await.expect(422).problem();
+        assert_eq!(
+            (problem.code.as_str(), problem.fields()),
+            ("invalid_field", vec!["max_attempts"]),
+            "{path}"
+        );
+    }
+    app.post("/v1/jobs/retry?queue=nobody", &json!({})).await.expect(200);
+    assert_eq!(app.job(&job).await, job);
+}
+
+#[tokio::test]
+async fn what_is_no_uri_is_told_so() {
+    let app = STACK.app().await;
+    let targets = [
+        "/%",
+        "/%zz",
+        "/%00",
+        "/v1/jobs/%",
+        "/<",
+        "/v1/jobs?a=\"",
+        "/v1/`",
+        "/\u{fc}",
+        "/../..",
+        "*",
+        "a:80",
+    ];
+    for target in targets {
+        for method in ["GET", "POST"] {
+            let request = format!("{method} {target} HTTP/1.1\r\nHost: hasty\r\nConnection: close\r\n\r\n");
+            let answer = raw::ask(app.stack().url(), &request).await;
+            assert_eq!(
+                answer.header("content-type"),
+                Some("application/problem+json"),
+                "{target}: {answer:?}"
+            );
+            let problem = answer.json().expect("JSON");
+            assert_eq!(
+                (answer.status, &problem["status"], &problem["code"]),
+                (400, &json!(400), &json!("bad_request"))
+            );
+        }
+    }
+    // Encoded they are paths like others.
+    let answer = app.get("/v1/jobs/%ff").await.expect(404);
+    assert_eq!(answer.problem().code, "job_not_found");
+}
+
+#[tokio::test]
+async fn a_request_of_http_1_0_needs_no_host() {
+    let app = STACK.app().await;
+    assert_eq!(raw::ask(app.stack().url(), "GET /v1/jobs HTTP/1.0\r\n\r\n").await.status, 200);
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// How much longer it may take for each further MiB.
 const PER_MIB: Duration = Duration::from_secs(1);
 
+/// The largest body, in bytes, where nothing but `{}` has a meaning: room for a mistake that can be named.
+const EMPTY_BODY: usize = 64 << 10;
+
 /// A request's body.
 #[derive(Debug)]
 pub struct Body {
@@ -108,6 +111,17 @@ pub async fn read_optional_json(
     }
     check_content_type(request)?;
     Ok(Some(body))
+}
+
+/// Makes sure that a body has no fields, on a route that knows none; it may be empty.
+///
+/// # Errors
+/// Those of [`read_json`]; 422 that names the fields.
+pub async fn expect_no_fields(request: &HttpRequest, body: Payload) -> Result<(), Problem> {
+    match read_optional_json(request, body, EMPTY_BODY).await? {
+        Some(body) => body.fields()?.finish(),
+        None => Ok(()),
+    }
 }
 
 fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {

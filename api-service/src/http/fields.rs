@@ -48,6 +48,12 @@ impl<'a> Fields<'a> {
         self.errors.push(FieldError::new(field, message));
     }
 
+    /// Whether there is such a field that was not taken yet.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
     /// The field as it was sent.
     pub fn raw(&mut self, name: &str) -> Option<JsonText> {
         self.borrowed(name).map(JsonText::from)

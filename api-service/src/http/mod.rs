@@ -1,6 +1,7 @@
 //! HTTP: serving it, what every request has, and reading bodies.
 
 pub mod answer;
+mod authority;
 mod body;
 mod context;
 mod fields;
@@ -8,10 +9,13 @@ mod health;
 mod query;
 mod rest;
 pub mod room;
+mod same_site;
 mod server;
 
-pub use body::{Body, read_body, read_json, read_optional_json};
+pub use authority::{AllowedHosts, AllowedOrigins};
+pub use body::{Body, expect_no_fields, read_body, read_json, read_optional_json};
 pub use context::Context;
 pub use fields::Fields;
 pub use query::Query;
+pub use same_site::Allowed;
 pub use server::{Services, get_or_head, method_not_allowed, serve};

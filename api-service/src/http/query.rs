@@ -13,6 +13,14 @@ fn wrong(name: &str, message: impl Into<String>) -> Problem {
 }
 
 impl Query {
+    /// Makes sure that there are none, on a route that has none: a misspelt one must not be passed over.
+    ///
+    /// # Errors
+    /// 400 that names a parameter.
+    pub fn expect_none(query: &str) -> Result<(), Problem> {
+        Self::parse(query)?.finish()
+    }
+
     /// Splits and decodes a query (`application/x-www-form-urlencoded`).
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The HTTP server and its table of routes.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, rc::Rc, time::Duration};
 
 use actix_cors::Cors;
 use actix_web::{
@@ -13,7 +13,13 @@ use actix_web::{
 };
 use shared_events::Broker;
 
-use super::{context::around, health, rest::read_rest, room::Room};
+use super::{
+    authority::AllowedOrigins,
+    context, health,
+    rest::read_rest,
+    room::Room,
+    same_site::{self, Allowed},
+};
 use crate::{
     jobs::{self, Creator, Jobs, Lifecycle},
     problem::Problem,
@@ -38,8 +44,8 @@ pub struct Services {
     pub lifecycle: Lifecycle,
     /// How many threads serve.
     pub threads: usize,
-    /// Which origins' pages may use the API; none where empty.
-    pub cors_origins: Vec<String>,
+    /// Under which hosts and from which origins' pages.
+    pub allowed: Allowed,
 }
 
 /// Serves all routes.
@@ -47,15 +53,18 @@ pub struct Services {
 /// # Errors
 /// Where the listener can not be used.
 pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std::io::Result<Server> {
-    let Services { creator, jobs, broker, lifecycle, threads, cors_origins } = services;
+    let Services { creator, jobs, broker, lifecycle, threads, allowed } = services;
     let (creator, jobs, broker, lifecycle) =
         (Data::new(creator), Data::new(jobs), Data::new(broker), Data::new(lifecycle));
     let room = Data::new(Room::default());
     let app = move || {
+        let checked = Rc::new(allowed.clone());
+        // The last one is the first that a request meets.
         App::new()
-            .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
+            .wrap(Condition::new(!allowed.origins.is_empty(), cors(&allowed.origins)))
+            .wrap(from_fn(move |request, next| same_site::around(Rc::clone(&checked), request, next)))
             .wrap(from_fn(read_rest))
-            .wrap(from_fn(around))
+            .wrap(from_fn(context::around))
             .app_data(creator.clone())
             .app_data(jobs.clone())
             .app_data(broker.clone())
@@ -77,12 +86,13 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
     Ok(server)
 }
 
-fn cors(origins: &[String]) -> Cors {
+fn cors(origins: &AllowedOrigins) -> Cors {
     let exposed = ["location", "retry-after", "x-request-id", "traceparent", "idempotent-replayed"];
     let cors = Cors::default().allow_any_method().allow_any_header().expose_headers(exposed).max_age(3600);
-    origins.iter().fold(cors, |cors, origin| {
-        if origin == "*" { cors.allow_any_origin() } else { cors.allowed_origin(origin) }
-    })
+    if origins.has_all() {
+        return cors.allow_any_origin();
+    }
+    origins.named().iter().fold(cors, |cors, origin| cors.allowed_origin(&origin.to_string()))
 }
 
 /// A route for GET and HEAD.

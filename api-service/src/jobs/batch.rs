@@ -7,9 +7,13 @@ use actix_web::{
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
 
-use super::{Creator, Draft, create::Created, view::JobView};
+use super::{
+    Creator, Draft, IdempotencyKey,
+    create::{Created, Member},
+    view::JobView,
+};
 use crate::{
-    http::{Context, Fields, answer, read_json},
+    http::{Context, Fields, Query, answer, read_json},
     problem::{FieldError, Problem},
 };
 
@@ -19,10 +23,16 @@ const MAX_BODY: usize = 16 << 20;
 /// The most jobs of a batch.
 const MOST: usize = 1000;
 
+/// The field of a job's own key.
+const KEY: &str = "idempotency_key";
+
 /// What became of one job: its status is what a request of its own would have been answered.
 #[derive(Serialize)]
 struct Answer<'a> {
     status: u16,
+    /// Its key was used before, for the same job: this is the first one.
+    #[serde(skip_serializing_if = "is_false")]
+    replayed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<JobView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,24 +45,35 @@ pub(super) async fn create(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
+    Query::expect_none(request.query_string())?;
+    let key = IdempotencyKey::of_header(&request)?;
     let body = read_json(&request, body, MAX_BODY).await?;
-    let drafts = drafts(body.fields()?)?;
+    let members = members(body.fields()?, key.as_ref())?;
     let room = body.into_room();
-    let created = creator.create_all(drafts, context.trace).await?;
+    let created = creator.create_all(members, context.trace).await?;
     Ok(answer::json_list("results", created, |created| answer::piece(&answer(&created)), "", room))
 }
 
 fn answer(created: &Result<Created, Problem>) -> Answer<'_> {
+    let of = |status, replayed, job| Answer { status, replayed, job: Some(job), error: None };
     match created {
-        Ok(Created::New(job)) => Answer { status: 201, job: Some(JobView::from(job.as_ref())), error: None },
-        Ok(Created::Before(job)) => {
-            Answer { status: 200, job: Some(JobView::from(job.as_ref())), error: None }
-        }
-        Err(problem) => Answer { status: problem.status(), job: None, error: Some(problem) },
+        Ok(Created::New(job)) => of(201, false, JobView::from(job.as_ref())),
+        Ok(Created::Before(job)) => of(200, true, JobView::from(job.as_ref())),
+        Err(problem) => Answer { status: problem.status(), replayed: false, job: None, error: Some(problem) },
     }
 }
 
-fn drafts(mut fields: Fields<'_>) -> Result<Vec<Result<Draft, Problem>>, Problem> {
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_false(it: &bool) -> bool {
+    !*it
+}
+
+/// The batch's jobs. `header` is the key that came with the batch: each job's is made of it and of the job's
+/// place, and then none may bring its own.
+fn members(
+    mut fields: Fields<'_>,
+    header: Option<&IdempotencyKey>,
+) -> Result<Vec<Result<Member, Problem>>, Problem> {
     let jobs = fields.borrowed("jobs");
     fields.finish()?;
     let wrong = |message: String| Problem::invalid(vec![FieldError::new("jobs", message)]);
@@ -62,7 +83,22 @@ fn drafts(mut fields: Fields<'_>) -> Result<Vec<Result<Draft, Problem>>, Problem
     if !(1..=MOST).contains(&length) {
         return Err(wrong(format!("must be 1 to {MOST} jobs, not {length}")));
     }
-    Ok(items.into_iter().map(|job| Fields::parse(job.get().as_bytes()).and_then(Draft::read)).collect())
+    let (mut members, mut with_both) = (Vec::with_capacity(length), Vec::new());
+    for (index, job) in items.into_iter().enumerate() {
+        let fields = Fields::parse(job.get().as_bytes());
+        if header.is_some() && fields.as_ref().is_ok_and(|fields| fields.has(KEY)) {
+            let message = "must not be given beside the header Idempotency-Key";
+            with_both.push(FieldError::new(format!("jobs.{index}.{KEY}"), message));
+        }
+        members.push(fields.and_then(|fields| member(fields, header.map(|header| header.of_member(index)))));
+    }
+    if with_both.is_empty() { Ok(members) } else { Err(Problem::invalid(with_both)) }
+}
+
+/// One of them; with its own key where the batch gives it none.
+fn member(mut fields: Fields<'_>, key: Option<IdempotencyKey>) -> Result<Member, Problem> {
+    let own = fields.parsed(KEY);
+    Ok(Member { draft: Draft::read(fields)?, key: key.or(own) })
 }
 
 /// A list, of which as many items are kept as a batch may have jobs.
@@ -102,22 +138,42 @@ impl<'de> Deserialize<'de> for List<'de> {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<Vec<Result<Draft, Problem>>, Problem> {
-        drafts(Fields::parse(json.as_bytes())?)
+    fn read(json: &str, header: Option<&str>) -> Result<Vec<Result<Member, Problem>>, Problem> {
+        let header = header.map(|key| key.parse().unwrap());
+        members(Fields::parse(json.as_bytes())?, header.as_ref())
+    }
+
+    fn keys(members: &[Result<Member, Problem>]) -> Vec<Option<String>> {
+        let key =
+            |member: &Result<Member, Problem>| member.as_ref().ok()?.key.as_ref().map(ToString::to_string);
+        members.iter().map(key).collect()
     }
 
     #[test]
     fn one_bad_job_does_not_hinder_the_others() {
-        let drafts =
-            read(r#"{"jobs":[{"kind":"noop"},7,{"kind":"noop","queue":"NO"},{"kind":"noop"}]}"#).unwrap();
-        let fine: Vec<bool> = drafts.iter().map(Result::is_ok).collect();
-        assert_eq!(fine, [true, false, false, true]);
+        let members = read(
+            r#"{"jobs":[{"kind":"noop"},7,{"kind":"noop","queue":"NO"},{"kind":"noop","idempotency_key":""},{"kind":"noop"}]}"#,
+            None,
+        );
+        let fine: Vec<bool> = members.unwrap().iter().map(Result::is_ok).collect();
+        assert_eq!(fine, [true, false, false, false, true]);
     }
 
     #[test]
     fn a_batch_has_one_to_a_thousand_jobs() {
-        let of =
-            |count: usize| read(&format!(r#"{{"jobs":[{}]}}"#, vec![r#"{"kind":"noop"}"#; count].join(",")));
+        let of = |count: usize| {
+            read(&format!(r#"{{"jobs":[{}]}}"#, vec![r#"{"kind":"noop"}"#; count].join(",")), None)
+        };
         assert!(of(0).is_err() && of(1).is_ok() && of(1000).is_ok() && of(1001).is_err());
+    }
+
+    #[test]
+    fn a_key_is_a_jobs_own_or_the_headers_and_not_both() {
+        let some = |key: &str| Some(key.to_owned());
+        let own = r#"{"jobs":[{"kind":"noop","idempotency_key":"a"},{"kind":"noop"}]}"#;
+        assert_eq!(keys(&read(own, None).unwrap()), [some("a"), None]);
+        let none = r#"{"jobs":[{"kind":"noop"},{"kind":"noop"}]}"#;
+        assert_eq!(keys(&read(none, Some("b")).unwrap()), [some("b:0"), some("b:1")]);
+        assert_eq!(read(own, Some("b")).unwrap_err().code(), "invalid_field");
     }
 }

@@ -13,7 +13,10 @@ use super::{
     routes::read_reason,
     store::Load,
 };
-use crate::{http::room, problem::Problem};
+use crate::{
+    http::{expect_no_fields, room},
+    problem::Problem,
+};
 
 pub(super) async fn cancel(
     request: HttpRequest,
@@ -27,8 +30,13 @@ pub(super) async fn cancel(
     Ok(answer(&filter, "cancel_requested", &acted))
 }
 
-pub(super) async fn retry(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
+pub(super) async fn retry(
+    request: HttpRequest,
+    lifecycle: Data<Lifecycle>,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
     let page = PageRequest::read(request.query_string())?;
+    expect_no_fields(&request, body).await?;
     let filter = page.filter.clone();
     let _room = room::for_page(&request, Load::WHOLE.room()).await?;
     let acted = lifecycle.retry_many(page).await?;

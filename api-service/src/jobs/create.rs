@@ -1,6 +1,6 @@
 //! Creating a job: one insert.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use service_kit::faults::gap;
@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 use tracing::{debug, error};
 
 use super::{
-    Draft, Duty, Job, Jobs,
+    Draft, Duty, IdempotencyKey, Job, Jobs,
     document::job_id,
+    idempotency::may_be_the_same,
     remains::KEY_KEPT,
     store::{Claim, Holder, Inserted},
 };
@@ -35,6 +36,31 @@ pub enum Created {
     Before(Arc<Job>),
 }
 
+/// One job of several that are created together.
+#[derive(Debug)]
+pub struct Member {
+    /// The job.
+    pub draft: Draft,
+    /// Its key.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// What has the same key is together, in its order, each with its place; what has none is alone.
+fn by_key<E>(members: Vec<Result<Member, E>>) -> Vec<Vec<(usize, Result<Member, E>)>> {
+    let mut places: HashMap<IdempotencyKey, usize> = HashMap::new();
+    let mut groups: Vec<Vec<_>> = Vec::with_capacity(members.len());
+    for (index, member) in members.into_iter().enumerate() {
+        let key = member.as_ref().ok().and_then(|member| member.key.clone());
+        let next = groups.len();
+        let place = key.map_or(next, |key| *places.entry(key).or_insert(next));
+        if place == next {
+            groups.push(Vec::new());
+        }
+        groups[place].push((index, member));
+    }
+    groups
+}
+
 impl Creator {
     /// Prepares it, to be used from any thread; called on the runtime that jobs are to be created on.
     #[must_use]
@@ -50,28 +76,56 @@ impl Creator {
     pub async fn create(
         &self,
         draft: Draft,
-        key: Option<String>,
+        key: Option<IdempotencyKey>,
         trace: TraceContext,
     ) -> Result<Created, Problem> {
         let creator = self.clone();
         self.to_the_end(async move { creator.store(draft, key, trace).await }).await?
     }
 
-    /// The same for many, all at once, so that they share the commit; each has its own answer, in order.
+    /// The same for many, all at once, so that they share the commit; each has its own answer, in order. Of
+    /// several with one key, the first is stored, and the others are answered after it.
     ///
     /// # Errors
     /// Where nothing is known of any of them.
     pub async fn create_all(
         &self,
-        drafts: Vec<Result<Draft, Problem>>,
+        members: Vec<Result<Member, Problem>>,
         trace: TraceContext,
     ) -> Result<Vec<Result<Created, Problem>>, Problem> {
         let creator = self.clone();
         self.to_the_end(async move {
-            let storing = drafts.into_iter().map(|draft| async { creator.store(draft?, None, trace).await });
-            join_all(storing).await
+            let creator = &creator;
+            let creating = by_key(members).into_iter().map(|alike| creator.store_in_turn(alike, trace));
+            let mut created: Vec<_> = join_all(creating).await.into_iter().flatten().collect();
+            created.sort_by_key(|(index, _)| *index);
+            created.into_iter().map(|(_, created)| created).collect()
         })
         .await
+    }
+
+    /// Stores drafts one after the other, each with its place. Where the database or the broker has no room or
+    /// no answer for one, it is not asked about the rest.
+    async fn store_in_turn(
+        &self,
+        members: Vec<(usize, Result<Member, Problem>)>,
+        trace: TraceContext,
+    ) -> Vec<(usize, Result<Created, Problem>)> {
+        let (mut created, mut unavailable) = (Vec::with_capacity(members.len()), None);
+        for (index, member) in members {
+            let done = match (member, &unavailable) {
+                (Err(problem), _) => Err(problem),
+                (Ok(_), Some(problem)) => Err(Problem::clone(problem)),
+                (Ok(member), None) => self.store(member.draft, member.key, trace).await,
+            };
+            if let Err(problem) = &done
+                && problem.status() == 503
+            {
+                unavailable = Some(problem.clone());
+            }
+            created.push((index, done));
+        }
+        created
     }
 
     /// In a task of its own: a client that goes away ends its request's future, and a job that was
@@ -90,7 +144,7 @@ impl Creator {
     async fn store(
         &self,
         draft: Draft,
-        key: Option<String>,
+        key: Option<IdempotencyKey>,
         trace: TraceContext,
     ) -> Result<Created, Problem> {
         if self.relay.is_full(&draft.queue) {
@@ -131,7 +185,8 @@ impl Creator {
             return Ok(None);
         }
         let id = job_id(holder.id()).to_string();
-        if holder.idempotency_hash() != job.idempotency_hash.as_deref() {
+        let (stored, hash) = (holder.idempotency_hash(), job.idempotency_hash.as_deref());
+        if !may_be_the_same(stored.unwrap_or_default(), hash.unwrap_or_default()) {
             return Err(Problem::key_reused(&id));
         }
         match holder {

@@ -1,10 +1,13 @@
 //! A job that a client asks for: from the fields of a request to a document.
 
 use bson::{DateTime, Uuid};
-use sha2::{Digest, Sha256};
 use shared_events::{JsonText, Kind, Limits, Position, Priority, Queue, Status, TraceContext, payloads};
 
-use super::{Duty, Job, document::order};
+use super::{
+    Duty, Job,
+    document::order,
+    idempotency::{IdempotencyKey, request_hash},
+};
 use crate::{
     http::Fields,
     problem::{FieldError, Problem},
@@ -67,22 +70,16 @@ impl Draft {
         }
     }
 
-    /// What tells this draft from others: the same for the same fields, in whatever order and
-    /// spacing they were sent.
-    fn hash(&self) -> String {
-        Sha256::digest(format!("{self:?}")).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// The document of a new job, with its outbox `mark` inside.
     pub(super) fn into_job(
         self,
         mark: Duty,
-        key: Option<String>,
+        key: Option<IdempotencyKey>,
         now: DateTime,
         announce_by: DateTime,
         trace: TraceContext,
     ) -> Job {
-        let hash = key.as_ref().map(|_| self.hash());
+        let hash = key.as_ref().map(|_| request_hash(&self));
         Job {
             id: new_id(now),
             kind: self.kind,
@@ -91,7 +88,7 @@ impl Draft {
             payload: Some(self.payload.into_text()),
             window: self.object_id.clone(),
             object_id: self.object_id,
-            idempotency_key: key,
+            idempotency_key: key.map(IdempotencyKey::into_text),
             idempotency_hash: hash,
             timeout_s: self.limits.timeout_s,
             max_attempts: self.limits.max_attempts,

@@ -1,10 +1,9 @@
 //! The list's filters and its page tokens.
 
 use bson::{DateTime, Document, Uuid, doc};
-use sha2::{Digest, Sha256};
 use shared_events::{Kind, Queue, Status, Timestamp};
 
-use super::{document::date, store::Load};
+use super::{canonical::CanonicalObject, document::date, store::Load};
 use crate::{
     http::Query,
     problem::{FieldError, Problem},
@@ -15,6 +14,9 @@ const PAGE_SIZE: usize = 50;
 
 /// The most jobs of a page.
 const MAX_PAGE_SIZE: usize = 1000;
+
+/// What tokens start with: their version, which stands for their form and for what the fingerprint is made of.
+const TOKEN_VERSION: &str = "v1-";
 
 /// Which jobs; all that is set must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -122,7 +124,7 @@ impl Filter {
     /// The token of the page that goes on below `id`; good for this filter only.
     #[must_use]
     pub fn token(&self, id: Uuid) -> String {
-        format!("{}{}", hex(&id.bytes()), hex(&self.fingerprint()))
+        format!("{TOKEN_VERSION}{}{}", hex(&id.bytes()), hex(&self.fingerprint()))
     }
 
     fn read_token(&self, token: &str) -> Result<Uuid, Problem> {
@@ -130,6 +132,7 @@ impl Filter {
             let message = "is not a token that this list gave out for these filters";
             Problem::bad_parameter(FieldError::new("page_token", message))
         };
+        let token = token.strip_prefix(TOKEN_VERSION).ok_or_else(wrong)?;
         let (id, fingerprint) = token.split_at_checked(32).ok_or_else(wrong)?;
         if fingerprint != hex(&self.fingerprint()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong());
@@ -138,9 +141,25 @@ impl Filter {
         Ok(Uuid::from_bytes(id.to_be_bytes()))
     }
 
+    /// What tells this filter from others: the same for the same filters, in whatever order they were given.
     fn fingerprint(&self) -> [u8; 4] {
-        let digest = Sha256::digest(format!("{self:?}"));
-        [digest[0], digest[1], digest[2], digest[3]]
+        let [a, b, c, d, ..] = self.canonical().sha256();
+        [a, b, c, d]
+    }
+
+    fn canonical(&self) -> CanonicalObject {
+        let Self { status, queue, kind, object_id, created_after, created_before } = self;
+        let mut status: Vec<&str> = status.iter().map(|status| status.as_str()).collect();
+        status.sort_unstable();
+        status.dedup();
+        let mut filters = CanonicalObject::default();
+        filters.add("status", &status, &Vec::new());
+        filters.add("queue", queue, &None);
+        filters.add("kind", kind, &None);
+        filters.add("object_id", object_id, &None);
+        filters.add("created_after", created_after, &None);
+        filters.add("created_before", created_before, &None);
+        filters
     }
 
     /// The ids that can pass: they start with their job's time of creation, so a bound on time is
@@ -258,6 +277,22 @@ mod tests {
         let token = Filter::default().token(id);
         assert_eq!(PageRequest::read(&format!("page_token={token}")).unwrap().below, Some(id));
         assert!(PageRequest::read(&format!("queue=a&page_token={token}")).is_err());
+    }
+
+    /// Replicas of several versions read each other's: a value that changes here needs another [`TOKEN_VERSION`].
+    #[test]
+    fn tokens_are_what_they_always_were() {
+        let token = |query: &str| PageRequest::read(query).unwrap().filter.token(Uuid::from_bytes([7; 16]));
+        assert_eq!(token(""), "v1-0707070707070707070707070707070744136fa3");
+        let all = "queue=a&kind=b&status=queued,failed&object_id=%C3%A9&created_after=2027-01-15T08:00:00Z&created_before=2027-01-16T08:00:00.5%2B01:00";
+        assert_eq!(token(all), "v1-07070707070707070707070707070707acc35c36");
+        assert_eq!(
+            token(
+                "status=failed&kind=b&queue=a&created_before=2027-01-16T07:00:00.500Z&created_after=2027-01-15T08:00:00.000Z&object_id=%c3%a9&status=queued,failed"
+            ),
+            token(all)
+        );
+        assert_ne!(token("queue=a"), token("kind=a"));
     }
 
     #[test]

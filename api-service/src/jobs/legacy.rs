@@ -3,8 +3,10 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    guard::{self, GuardContext},
     web::{self, Data, Payload, ServiceConfig},
 };
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
 use shared_events::{JobId, JsonText, Kind, Limits, Priority, Queue, Status};
@@ -17,11 +19,23 @@ use crate::{
 
 const MAX_BODY: usize = 64 * 1024;
 
+/// First segments of paths that are not the older system's.
+const NOT_THEIRS: [&str; 2] = ["v1", "health"];
+
+/// Whether a path of one segment is the older system's. An encoded slash makes no segment, but whoever sent it has
+/// meant one.
+fn is_theirs(context: &GuardContext<'_>) -> bool {
+    let path = percent_decode_str(context.head().uri.path()).decode_utf8_lossy().to_lowercase();
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    !NOT_THEIRS.contains(&first)
+}
+
 /// Adds the routes; last, since the second matches any single path segment.
 pub fn configure(app: &mut ServiceConfig) {
     app.service(web::resource("/").route(web::post().to(create)).default_service(method_not_allowed("POST")))
         .service(
             web::resource("/{job_id}")
+                .guard(guard::fn_guard(is_theirs))
                 .route(get_or_head().to(read))
                 .default_service(method_not_allowed("GET, HEAD")),
         );

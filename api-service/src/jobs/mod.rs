@@ -2,10 +2,12 @@
 
 mod batch;
 mod bulk;
+mod canonical;
 mod create;
 mod document;
 mod draft;
 mod filter;
+mod idempotency;
 mod legacy;
 mod lifecycle;
 mod remains;
@@ -17,6 +19,7 @@ mod view;
 pub use create::Creator;
 pub use document::{Announced, Duty, Generations, Job};
 pub use draft::Draft;
+pub use idempotency::IdempotencyKey;
 pub use legacy::configure as configure_legacy;
 pub use lifecycle::Lifecycle;
 pub use retention::Retention;

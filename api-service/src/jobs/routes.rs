@@ -14,12 +14,16 @@ use super::{
     Creator, Draft, Jobs, Lifecycle, batch, bulk,
     create::Created,
     filter::PageRequest,
+    idempotency::IdempotencyKey,
     store::Load,
     view::{AttemptView, JobView},
 };
 use crate::{
-    http::{Context, Query, answer, get_or_head, method_not_allowed, read_json, read_optional_json, room},
-    problem::{FieldError, Problem},
+    http::{
+        Context, Query, answer, expect_no_fields, get_or_head, method_not_allowed, read_json,
+        read_optional_json, room,
+    },
+    problem::Problem,
 };
 
 /// The largest body of one job, in bytes: its payload's 512 KiB and room for the rest.
@@ -31,10 +35,6 @@ const MAX_WAIT_S: usize = 60;
 /// The longest reason of a cancel, in bytes.
 const MAX_REASON: usize = 1024;
 
-/// The longest `Idempotency-Key`, in bytes.
-const MAX_KEY: usize = 256;
-
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
 
 /// Adds the routes.
@@ -72,7 +72,8 @@ async fn create(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
-    let key = idempotency_key(&request)?;
+    Query::expect_none(request.query_string())?;
+    let key = IdempotencyKey::of_header(&request)?;
     let body = read_json(&request, body, MAX_BODY).await?;
     let draft = Draft::read(body.fields()?)?;
     let room = body.into_room();
@@ -123,7 +124,9 @@ async fn read(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpRe
 }
 
 async fn delete(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
-    lifecycle.delete(job_id(&request)?).await?;
+    let id = job_id(&request)?;
+    Query::expect_none(request.query_string())?;
+    lifecycle.delete(id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -133,14 +136,22 @@ async fn cancel(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = job_id(&request)?;
+    Query::expect_none(request.query_string())?;
     let reason = read_reason(&request, body).await?;
     let job = lifecycle.cancel(id, reason.as_deref()).await?;
     let mut answer = if job.status.is_terminal() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
     Ok(answer.json(JobView::from(&job)))
 }
 
-async fn retry(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
-    let job = lifecycle.retry(job_id(&request)?).await?;
+async fn retry(
+    request: HttpRequest,
+    lifecycle: Data<Lifecycle>,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let id = job_id(&request)?;
+    Query::expect_none(request.query_string())?;
+    expect_no_fields(&request, body).await?;
+    let job = lifecycle.retry(id).await?;
     Ok(HttpResponse::Accepted().json(JobView::from(job.as_ref())))
 }
 
@@ -149,7 +160,9 @@ async fn attempts(
     lifecycle: Data<Lifecycle>,
     jobs: Data<Jobs>,
 ) -> Result<HttpResponse, Problem> {
-    let job = lifecycle.get(job_id(&request)?).await?;
+    let id = job_id(&request)?;
+    Query::expect_none(request.query_string())?;
+    let job = lifecycle.get(id).await?;
     let earlier = if job.run > 1 { jobs.earlier_runs(job.id).await? } else { Vec::new() };
     let attempts = AttemptView::latest(&job, &earlier);
     Ok(HttpResponse::Ok().json(serde_json::json!({ "attempts": attempts })))
@@ -167,19 +180,4 @@ pub(super) async fn read_reason(request: &HttpRequest, body: Payload) -> Result<
 fn job_id(request: &HttpRequest) -> Result<JobId, Problem> {
     let text = request.match_info().get("id").unwrap_or_default();
     text.parse().map_err(|_| Problem::no_job(text))
-}
-
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
-    let Some(key) = keys.next() else { return Ok(None) };
-    let sane = |key: &str| {
-        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-    };
-    match key.to_str() {
-        Ok(key) if sane(key) && keys.next().is_none() => Ok(Some(key.to_owned())),
-        _ => Err(Problem::bad_parameter(FieldError::new(
-            "Idempotency-Key",
-            format!("must be given once, as 1 to {MAX_KEY} visible ASCII characters"),
-        ))),
-    }
 }

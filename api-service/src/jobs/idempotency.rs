@@ -1,0 +1,186 @@
+//! What tells a request that is sent again from another one: the client's key, and a hash of what was asked for.
+
+use std::{fmt, str::FromStr};
+
+use actix_web::HttpRequest;
+use shared_events::{Limits, Priority, Queue};
+
+use super::{Draft, canonical::CanonicalObject};
+use crate::problem::{FieldError, Problem};
+
+/// The longest key that a client may choose, in bytes.
+const MAX_KEY: usize = 256;
+
+/// The header that a key comes in.
+const HEADER: &str = "idempotency-key";
+
+/// The version of the hash. What it is made of never changes; another form gets another version.
+const HASH_VERSION: &str = "v1";
+
+/// A client's `Idempotency-Key`: 1 to 256 printable ASCII characters, with no space at either end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(String);
+
+/// Why a text is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be given once, as 1 to {MAX_KEY} printable ASCII characters without a space at either end")]
+pub struct BadKey;
+
+impl FromStr for IdempotencyKey {
+    type Err = BadKey;
+
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        let is_fine = (1..=MAX_KEY).contains(&text.len())
+            && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+            && text.trim_matches(' ').len() == text.len();
+        if is_fine { Ok(Self(text.to_owned())) } else { Err(BadKey) }
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl IdempotencyKey {
+    /// The key of a request's header, where there is one.
+    ///
+    /// # Errors
+    /// 400 where it is no key, or given more than once.
+    pub(super) fn of_header(request: &HttpRequest) -> Result<Option<Self>, Problem> {
+        let mut values = request.headers().get_all(HEADER);
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = value.to_str().map_err(|_| BadKey).and_then(str::parse);
+        match (key, values.next()) {
+            (Ok(key), None) => Ok(Some(key)),
+            _ => Err(Problem::bad_parameter(FieldError::new("Idempotency-Key", BadKey.to_string()))),
+        }
+    }
+
+    /// The key of the job at this place of a batch whose header has this key.
+    #[must_use]
+    pub(super) fn of_member(&self, index: usize) -> Self {
+        Self(format!("{self}:{index}"))
+    }
+
+    /// The key's text.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// What tells a draft from others: the same for the same fields, in whatever order and spacing they were sent,
+/// and whether a field that has its default was sent or not.
+pub(super) fn request_hash(draft: &Draft) -> String {
+    let digest: String = fields(draft).sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{HASH_VERSION}:{digest}")
+}
+
+/// Whether a hash that was stored with a key may be that of the request that made this one: it is the same, or
+/// of another version, which this one can not tell.
+pub(super) fn may_be_the_same(stored: &str, hash: &str) -> bool {
+    let version = |hash: &str| hash.split_once(':').map(|(version, _)| version.to_owned());
+    stored == hash || version(stored) != version(hash)
+}
+
+fn fields(draft: &Draft) -> CanonicalObject {
+    let Draft { kind, payload, queue, priority, object_id, limits } = draft;
+    let Limits { timeout_s, max_attempts } = Limits::default();
+    let mut fields = CanonicalObject::default();
+    fields.add("kind", &Some(kind), &None);
+    fields.add_text("payload", payload.as_str(), "{}");
+    fields.add("queue", queue, &Queue::default());
+    fields.add("priority", priority, &Priority::default());
+    fields.add("object_id", object_id, &None);
+    fields.add("timeout_s", &limits.timeout_s, &timeout_s);
+    fields.add("max_attempts", &limits.max_attempts, &max_attempts);
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Fields;
+
+    fn draft(json: &str) -> Draft {
+        Draft::read(Fields::parse(json.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn text(json: &str) -> String {
+        fields(&draft(json)).text()
+    }
+
+    #[test]
+    fn a_key_has_limits() {
+        for (key, fine) in [
+            ("a", true),
+            ("a b", true),
+            ("~", true),
+            ("", false),
+            (" a", false),
+            ("a ", false),
+            ("a\tb", false),
+            ("ä", false),
+            ("\u{7f}", false),
+        ] {
+            assert_eq!(key.parse::<IdempotencyKey>().is_ok(), fine, "{key:?}");
+        }
+        assert!("x".repeat(256).parse::<IdempotencyKey>().is_ok());
+        assert!("x".repeat(257).parse::<IdempotencyKey>().is_err());
+    }
+
+    /// Replicas of several versions compare these: a value that changes here needs another [`HASH_VERSION`].
+    #[test]
+    fn hashes_are_what_they_always_were() {
+        for (json, canonical, hash) in [
+            (
+                r#"{"kind":"noop"}"#,
+                r#"{"kind":"noop"}"#,
+                "v1:f6ff28cc6355a0d36a765bc4ae736d64a500d73580809483c41fe7ccf32d9742",
+            ),
+            (
+                r#"{"timeout_s":7,"queue":"mail","payload":{"b":1.50,"a":"\u00e9"},"priority":"high","object_id":"é\"","kind":"own","max_attempts":1}"#,
+                r#"{"kind":"own","max_attempts":1,"object_id":"é\"","payload":{"a":"\u00e9","b":1.50},"priority":"high","queue":"mail","timeout_s":7}"#,
+                "v1:e6a316d93829afe068f6122747290c96b2eca31280cd63949be1c27ad9069ea5",
+            ),
+        ] {
+            assert_eq!(text(json), canonical);
+            assert_eq!(request_hash(&draft(json)), hash);
+        }
+    }
+
+    #[test]
+    fn order_spacing_and_defaults_do_not_count() {
+        let short = request_hash(&draft(r#"{"kind":"noop"}"#));
+        let long = r#" { "max_attempts" : 5, "timeout_s":46,"priority":"normal", "queue":"default","payload": { },
+            "kind":"noop" } "#;
+        assert_eq!(request_hash(&draft(long)), short);
+        for other in [
+            r#"{"kind":"noop","payload":{"a":1}}"#,
+            r#"{"kind":"noop","queue":"a"}"#,
+            r#"{"kind":"noop","priority":"low"}"#,
+            r#"{"kind":"noop","object_id":"a"}"#,
+            r#"{"kind":"noop","timeout_s":45}"#,
+            r#"{"kind":"noop","max_attempts":4}"#,
+            r#"{"kind":"own"}"#,
+        ] {
+            assert_ne!(request_hash(&draft(other)), short, "{other}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_strings_of_a_payload_count_by_their_text() {
+        let of = |payload: &str| request_hash(&draft(&format!(r#"{{"kind":"own","payload":{payload}}}"#)));
+        assert_eq!(of(r#"{"a":1,"b":[2]}"#), of(r#"{ "b" : [ 2 ], "a" : 1 }"#));
+        assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":1.0}"#));
+        assert_ne!(of(r#"{"a":"é"}"#), of(r#"{"a":"\u00e9"}"#));
+    }
+
+    #[test]
+    fn a_hash_of_another_version_is_not_held_against_a_request() {
+        assert!(may_be_the_same("v1:a", "v1:a") && may_be_the_same("v2:b", "v1:a"));
+        assert!(!may_be_the_same("v1:b", "v1:a"));
+    }
+}
