@@ -50,6 +50,20 @@ async fn probes_do_not_write_each_time() {
     }
 }
 
+#[tokio::test]
+async fn a_database_that_goes_is_noticed_at_once_though_it_has_just_taken_a_write() {
+    let app = App::start(Stack::builder().api(1).workers(1)).await;
+    let services = [
+        (Client::new(app.stack().api(0).url()), app.stack().api_mongo()),
+        (Client::new(app.stack().worker(0).url()), app.stack().job_mongo()),
+    ];
+    for (service, mongo) in services {
+        service.ready().await.expect(200);
+        mongo.kill().await.unwrap();
+        service.ready().await.expect(503);
+    }
+}
+
 /// `fsyncLock` lets nobody write: writes wait, reads do not.
 #[tokio::test]
 async fn a_database_that_takes_no_writes_is_noticed_and_so_is_its_recovery() {

@@ -1,7 +1,8 @@
 //! Whether the database takes journaled writes, without writing each time somebody asks.
 //!
-//! A write that the service had done anyway shows as much as a probe, unless the database failed since. Where there
-//! was none lately, whoever asks first writes a probe, and all who ask meanwhile share its outcome.
+//! A write that the service had done anyway shows as much as a probe, unless the database failed since or does not
+//! answer any more. Where there was none lately, whoever asks first writes a probe, and all who ask meanwhile share
+//! its outcome.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -55,14 +56,14 @@ fn is_recent(instant: Instant) -> bool {
 }
 
 impl Mongo {
-    /// Whether the database takes journaled writes: as the writes of the last two seconds say, or as a date that is
-    /// written into the collection `probes` says; `prober` names who asks.
+    /// Whether the database takes journaled writes: it answers, and has taken one within the last two seconds or takes
+    /// a date into the collection `probes` now; `prober` names who asks.
     ///
     /// # Errors
     /// Where it does not, within two seconds.
     pub async fn check_writable(&self, prober: &str) -> Result<(), StoreError> {
         if self.writable.is_known() {
-            return Ok(());
+            return self.ping().await;
         }
         let mut failed = self.writable.probe.lock().await;
         if self.writable.is_known() {
@@ -74,6 +75,17 @@ impl Mongo {
         let probed = self.probe(prober).await;
         *failed = probed.is_err().then(Instant::now);
         probed
+    }
+
+    /// A database that has gone since its latest write is noticed at once.
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mongo = self.clone();
+        let ping = self.run(async move { mongo.database.run_command(doc! { "ping": 1 }).await });
+        let pong = tokio::time::timeout(PROBE_DEADLINE, ping).await.unwrap_or(Err(StoreError::Unknown));
+        if pong.is_err() {
+            self.writable.failed();
+        }
+        pong.map(drop)
     }
 
     async fn probe(&self, prober: &str) -> Result<(), StoreError> {
