@@ -3,7 +3,8 @@
 //! A queue may hold as many bytes as are still free ("dynamic thresholds" of Choudhury and Hahne, IEEE/ACM Transactions
 //! on Networking 6/2, 1998): one queue alone may hold half of the stream, two a third each, and something is always
 //! left for the next. How much a queue holds is known roughly: the broker says how many messages it has of it, and how
-//! large they are follows from what this replica has published.
+//! large they are follows from what this replica has published. What other replicas publish is known from the next look
+//! on; so between two looks a replica publishes no more than an [`ALLOWANCE`] of what a queue may still have.
 
 use std::{
     collections::HashMap,
@@ -21,26 +22,40 @@ pub struct QueueShares(Arc<Mutex<Room>>);
 struct Room {
     /// The most that the stream may hold; none where it has no limit, or that is not known yet.
     limit: Option<f64>,
-    used: f64,
+    /// What the stream held at the latest look.
+    seen: f64,
+    /// What this replica has published since.
+    added: f64,
     queues: HashMap<Queue, Held>,
 }
 
-/// What is known of a queue.
+/// What is known of a queue, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
-    bytes: f64,
+    /// What it held at the latest look.
+    seen: f64,
+    /// What this replica has published for it since.
+    added: f64,
     /// The mean size of its messages; 0 where this replica has published none.
     message: f64,
 }
+
+/// How much of what a queue may still have one replica publishes between two looks: four that see nothing of each other
+/// stay within it.
+const ALLOWANCE: f64 = 0.25;
 
 /// How much of the mean size the latest message makes.
 const LATEST: f64 = 0.05;
 
 impl Room {
-    /// How many bytes more the queue may hold. All that is free is for the others too, so that is half of the difference.
+    /// How many bytes this replica may publish for the queue now.
     fn left_for(&self, queue: &Queue) -> f64 {
-        let held = self.queues.get(queue).map_or(0.0, |held| held.bytes);
-        self.limit.map_or(f64::INFINITY, |limit| (limit - self.used - held) / 2.0)
+        let Some(limit) = self.limit else { return f64::INFINITY };
+        let Held { seen, added, .. } = self.queues.get(queue).copied().unwrap_or_default();
+        // All that is free is for the others too, so half of the difference is for this one.
+        let share = |used: f64, held: f64| (limit - used - held) / 2.0;
+        let allowed = share(self.seen, seen) * ALLOWANCE - added;
+        share(self.seen + self.added, seen + added).min(allowed)
     }
 
     /// The mean size of the queue's messages; large where nothing is known, so that one shows how large they are.
@@ -50,13 +65,13 @@ impl Room {
 }
 
 impl QueueShares {
-    /// Whether the queue may hold more than it does.
+    /// Whether this replica may publish something for the queue now.
     #[must_use]
     pub fn has_room(&self, queue: &Queue) -> bool {
         self.with(|room| room.left_for(queue) > 0.0)
     }
 
-    /// How many more messages of its mean size the queue may hold; at least one where it has room.
+    /// How many messages of the queue's mean size this replica may publish now; at least one where it has room.
     #[must_use]
     pub fn messages_with_room(&self, queue: &Queue) -> usize {
         let (room, message) = self.with(|room| (room.left_for(queue), room.message_of(queue)));
@@ -66,16 +81,16 @@ impl QueueShares {
     /// Whether so much is used that it matters which queue uses it.
     #[must_use]
     pub fn is_tight(limit: u64, used: u64) -> bool {
-        used > limit / 2
+        used > limit / 4
     }
 
     /// The stream has one more message of this queue.
     pub fn add(&self, queue: &Queue, bytes: usize) {
         let bytes = bytes as f64;
         self.with(|room| {
-            room.used += bytes;
+            room.added += bytes;
             let held = room.queues.entry(queue.clone()).or_default();
-            held.bytes += bytes;
+            held.added += bytes;
             held.message =
                 if held.message == 0.0 { bytes } else { held.message + (bytes - held.message) * LATEST };
         });
@@ -87,11 +102,11 @@ impl QueueShares {
         let mean = used as f64 / messages.max(1) as f64;
         self.with(|room| {
             room.limit = limit.map(|limit| limit as f64);
-            room.used = used as f64;
-            room.queues.values_mut().for_each(|held| held.bytes = 0.0);
+            (room.seen, room.added) = (used as f64, 0.0);
+            room.queues.values_mut().for_each(|held| (held.seen, held.added) = (0.0, 0.0));
             for (queue, count) in by_queue {
                 let held = room.queues.entry(queue.clone()).or_default();
-                held.bytes = *count as f64 * if held.message == 0.0 { mean } else { held.message };
+                held.seen = *count as f64 * if held.message == 0.0 { mean } else { held.message };
             }
         });
     }
@@ -105,48 +120,78 @@ impl QueueShares {
 mod tests {
     use super::*;
 
-    const LIMIT: u64 = 12_000;
+    const LIMIT: u64 = 16_000;
+    const MESSAGE: u64 = 10;
 
     fn queue(name: &str) -> Queue {
         name.parse().unwrap()
     }
 
-    /// Publishes messages of 100 bytes for as long as there is room; how many that were.
-    fn fill(shares: &QueueShares, name: &str) -> u64 {
-        let mut count = 0;
-        while shares.has_room(&queue(name)) {
-            shares.add(&queue(name), 100);
-            count += 1;
+    /// A broker that holds messages of one size.
+    #[derive(Default)]
+    struct Stream(HashMap<Queue, u64>);
+
+    impl Stream {
+        fn show_to(&self, replica: &QueueShares) {
+            let messages = self.0.values().sum();
+            let used = messages * MESSAGE;
+            let unseen = HashMap::new();
+            let by_queue = if QueueShares::is_tight(LIMIT, used) { &self.0 } else { &unseen };
+            replica.set(Some(LIMIT), used, messages, by_queue);
         }
-        count
+
+        /// All replicas publish what they may, without seeing anything of each other, after each of some looks.
+        fn fill(&mut self, replicas: &[QueueShares], name: &str, looks: usize) -> u64 {
+            for _ in 0..looks {
+                replicas.iter().for_each(|replica| self.show_to(replica));
+                for replica in replicas {
+                    while replica.has_room(&queue(name)) {
+                        replica.add(&queue(name), MESSAGE as usize);
+                        *self.0.entry(queue(name)).or_default() += 1;
+                    }
+                }
+            }
+            self.0[&queue(name)] * MESSAGE
+        }
     }
 
-    fn empty() -> QueueShares {
-        let shares = QueueShares::default();
-        shares.set(Some(LIMIT), 0, 0, &HashMap::new());
-        shares
+    fn replicas(count: usize) -> Vec<QueueShares> {
+        (0..count).map(|_| QueueShares::default()).collect()
     }
 
     #[test]
     fn one_queue_gets_half_and_the_next_a_part_of_what_is_left() {
-        let shares = empty();
-        assert_eq!(fill(&shares, "a"), 60);
-        assert_eq!(fill(&shares, "b"), 30);
-        assert_eq!(fill(&shares, "c"), 15);
-        assert!(shares.has_room(&queue("d")));
+        let (mut stream, replicas) = (Stream::default(), replicas(1));
+        assert_eq!(stream.fill(&replicas, "a", 50), 8000);
+        assert_eq!(stream.fill(&replicas, "b", 50), 4000);
+        assert_eq!(stream.fill(&replicas, "c", 50), 2000);
+        stream.show_to(&replicas[0]);
+        assert!(replicas[0].has_room(&queue("d")));
+    }
+
+    #[test]
+    fn replicas_that_see_nothing_of_each_other_leave_a_third_of_the_stream_to_other_queues() {
+        for count in 1..=4 {
+            for looks in 1..20 {
+                let held = Stream::default().fill(&replicas(count), "a", looks);
+                assert!(held <= LIMIT * 2 / 3, "{count} replicas after {looks} looks: {held}");
+            }
+        }
     }
 
     #[test]
     fn a_queue_that_is_served_gets_room_again() {
-        let shares = empty();
-        fill(&shares, "a");
-        shares.set(Some(LIMIT), 1000, 10, &[(queue("a"), 10)].into());
-        assert!(shares.has_room(&queue("a")));
+        let (mut stream, replicas) = (Stream::default(), replicas(1));
+        stream.fill(&replicas, "a", 50);
+        assert!(!replicas[0].has_room(&queue("a")));
+        stream.0.insert(queue("a"), 10);
+        stream.show_to(&replicas[0]);
+        assert!(replicas[0].has_room(&queue("a")));
     }
 
     #[test]
     fn large_messages_count_for_their_own_queue() {
-        let shares = empty();
+        let shares = QueueShares::default();
         shares.add(&queue("large"), 5000);
         for _ in 0..10 {
             shares.add(&queue("small"), 100);
@@ -159,11 +204,12 @@ mod tests {
 
     #[test]
     fn room_is_told_in_messages() {
-        let shares = empty();
+        let shares = QueueShares::default();
+        shares.set(Some(LIMIT), 0, 0, &HashMap::new());
         assert_eq!(shares.messages_with_room(&queue("a")), 1, "nothing is known of their size");
-        shares.add(&queue("a"), 1000);
-        assert_eq!(shares.messages_with_room(&queue("a")), 5);
-        fill(&shares, "a");
+        shares.add(&queue("a"), 500);
+        assert_eq!(shares.messages_with_room(&queue("a")), 3, "a quarter of half, less what was added");
+        shares.add(&queue("a"), 1500);
         assert_eq!(shares.messages_with_room(&queue("a")), 0);
     }
 

@@ -127,9 +127,10 @@ impl Relay {
         loop {
             // An absent broker takes nothing, and what is due stays due.
             let scans = self.broker.nats().is_connected() && !Safeguard::RelayScan.is_off();
+            let is_seen = scans && self.look_at_room().await;
             let more = scans && self.scan_once().await;
             self.count_backlog().await;
-            let room = scans && self.scan_for_room().await;
+            let room = is_seen && self.scan_for_room().await;
             if more {
                 continue;
             }
@@ -178,10 +179,6 @@ impl Relay {
 
     /// Announces what has waited for room and has it now; whether any was.
     async fn scan_for_room(&self) -> bool {
-        if let Err(error) = self.look_at_room().await {
-            debug!(error = chain(error.as_ref()), "does not know how full the broker is");
-            return false;
-        }
         let mut any = false;
         for queue in self.backlog.queues_without_room() {
             loop {
@@ -206,8 +203,17 @@ impl Relay {
         any
     }
 
+    /// Whether it is known now how full the broker is.
+    async fn look_at_room(&self) -> bool {
+        let looked = self.ask_for_room().await;
+        if let Err(error) = &looked {
+            debug!(error = chain(error.as_ref()), "does not know how full the broker is");
+        }
+        looked.is_ok()
+    }
+
     /// Asks the broker how full the stream is, and whose messages it holds where that matters.
-    async fn look_at_room(&self) -> anyhow::Result<()> {
+    async fn ask_for_room(&self) -> anyhow::Result<()> {
         let stream = self.broker.jetstream().get_stream(streams::JOBS).await?;
         let info = stream.cached_info();
         let limit = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);

@@ -71,25 +71,22 @@ async fn an_api_replica_stops_while_its_database_is_away_whatever_it_is_at() {
 }
 
 async fn api_stops(away: Away) {
-    let builder = Stack::builder().api(1).workers(1).env("SHUTDOWN_GRACE_S", 2);
-    let app = App::start(builder.env("FAILPOINTS", "job.attempt.over=1*return(stop)")).await;
-    let (api, worker, mongo) = (app.stack().api(0), app.stack().worker(0), app.stack().api_mongo());
+    let builder = Stack::builder().api(1).workers(1).env("SHUTDOWN_GRACE_S", 2).env("LOG", "info,http=debug");
+    let app = App::start(builder.env("FAILPOINTS", "api.events.read=1*return(stop)")).await;
+    let (api, mongo) = (app.stack().api(0), app.stack().api_mongo());
     // It has events that it can not apply, and requests that it can not answer.
     let job = app.create(&NewJob::noop()).await;
-    worker.paused().await.unwrap();
+    api.paused().await.unwrap();
     away.begins(mongo).await;
-    worker.resume();
+    api.resume();
     let later = app.replica(0);
     let asks = (0..4).map(|_| {
         let later = later.clone();
         tokio::spawn(async move { later.try_send(later.request(Method::GET, "/v1/jobs")).await.map(drop) })
     });
     let asked: Vec<_> = asks.collect();
-    let delivered = || async {
-        let events = app.stream("JOB_EVENTS").await;
-        events.consumer_info("api-service").await.is_ok_and(|reader| reader.num_ack_pending > 0)
-    };
-    poll::until("the end to reach the api-service", SOON, delivered).await.unwrap();
+    let begun = || async { api.log().lines().iter().filter(|line| is_ask(line)).count() == 4 };
+    poll::until("all requests to be under way", SOON, begun).await.unwrap();
 
     let status = api.terminate().await.unwrap();
     assert_eq!(status.code(), Some(0), "{away:?}: {status}");
@@ -99,8 +96,13 @@ async fn api_stops(away: Away) {
     }
 
     away.ends(mongo).await;
+    api.set_env("FAILPOINTS", "");
     api.start().await.unwrap();
     assert_eq!(app.ended_within(&job, SOON).await.status, Status::Finished);
+}
+
+fn is_ask(line: &str) -> bool {
+    line.contains("request begins") && line.contains(r#""path":"/v1/jobs""#) && line.contains("GET")
 }
 
 async fn says(node: &Node, words: &str) {

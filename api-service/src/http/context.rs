@@ -62,6 +62,7 @@ pub(super) async fn around(
     let started = Instant::now();
     let context = Context::from_headers(&request);
     let (method, path) = (request.method().clone(), request.path().to_owned());
+    debug!(target: "http", { request.id = %context.request_id, %method, path }, "request begins");
     request.extensions_mut().insert(context.clone());
     let mut answer = next.call(request).await?;
     let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
