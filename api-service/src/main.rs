@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api_service::{App, settings::Settings};
 use clap::{Parser, Subcommand};
-use service_kit::{faults, outcome, probe, shutdown, telemetry};
+use service_kit::{failpoints, health, process, telemetry};
 
 const SERVICE: &str = "api-service";
 
@@ -25,25 +25,25 @@ enum Command {
 }
 
 fn main() -> std::io::Result<ExitCode> {
-    faults::setup();
-    shutdown::run_to_exit(run())
+    failpoints::setup();
+    process::run_to_exit(run())
 }
 
 async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match outcome::settings_or_exit(SERVICE, Settings::from_env()) {
+    let settings = match process::settings_or_exit(SERVICE, Settings::from_env()) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let done = match command {
         Command::Serve => serve(settings).await,
-        Command::Healthcheck => probe::ready(settings.addr).await,
+        Command::Healthcheck => health::check(settings.addr).await,
     };
-    outcome::exit_code(SERVICE, done)
+    process::exit_code(SERVICE, done)
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::start(&settings.common.log, settings.common.log_format);
-    let stop = shutdown::on_signal()?;
+    let stop = process::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
-use service_kit::{
-    common::{CommonSettings, RawCommonSettings},
-    settings::{BadSettings, Check, from_env},
-};
+use service_kit::settings::{BadSettings, Check, CommonSettings, RawCommonSettings, from_env};
 
 use crate::http::{Allowed, AllowedHosts, AllowedOrigins};
 

@@ -146,14 +146,14 @@ impl App {
         runs.count_documents(filter).await.expect("the runs can be counted")
     }
 
-    /// What the api-service knows of a stream of the broker.
+    /// What the api-service knows of a stream of the broker; empty where it knows nothing yet.
     ///
     /// # Panics
-    /// Where it knows nothing.
+    /// Where its database cannot be read.
     pub async fn state(&self, stream: &str) -> Document {
         let states = collection::<Document>(self.stack.api_mongo(), "hasty_api", "state").await;
         let found = states.find_one(doc! { "_id": stream }).await.expect("the state can be read");
-        found.unwrap_or_else(|| panic!("nothing is known of {stream}"))
+        found.unwrap_or_default()
     }
 
     /// The broker's API, with all rights.

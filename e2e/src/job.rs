@@ -33,6 +33,7 @@ pub struct JobView {
     pub payload: Option<Value>,
     pub result: Option<Value>,
     pub error: Option<JobError>,
+    pub waits_for: Option<JobError>,
     pub reason: Option<String>,
 }
 

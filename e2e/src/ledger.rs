@@ -19,7 +19,7 @@ pub struct LedgerRun {
     /// What its handler answered.
     pub result: Option<String>,
     /// What still has to be done with it.
-    pub duty: Option<String>,
+    pub next_action: Option<String>,
     /// The attempts that ended.
     #[serde(default)]
     pub attempts: Vec<LedgerAttempt>,

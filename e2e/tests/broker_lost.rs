@@ -155,7 +155,8 @@ async fn silence_counts_from_the_latest_announcement() {
     announced(&app, std::slice::from_ref(&job)).await;
     let looks = || async {
         let document = app.jobs().await.find_one(id.clone()).await.unwrap().unwrap();
-        let (due, sweep) = (document.get_datetime("due").unwrap(), document.get_object_id("sweep"));
+        let (due, sweep) =
+            (document.get_datetime("next_action_at").unwrap(), document.get_object_id("sweep"));
         let ahead_s = (due.timestamp_millis() - bson::DateTime::now().timestamp_millis()) / 1000;
         if sweep.is_ok() && ahead_s < 60 { Ok(()) } else { Err(format!("{document}")) }
     };
@@ -214,7 +215,7 @@ async fn a_replica_that_starts_beside_one_that_publishes_announces_nothing_again
         second.start().await.unwrap();
     };
     tokio::join!(creating, starting);
-    let announced = || async { app.stored_jobs(doc! { "duty": "check" }).await == 6000 };
+    let announced = || async { app.stored_jobs(doc! { "next_action": "check" }).await == 6000 };
     poll::until("all to be announced", PROMPTLY, announced).await.unwrap();
     assert_eq!(app.stream("JOBS").await.cached_info().state.messages, 6000);
     assert_eq!(app.stored_jobs(doc! { "epoch": { "$gt": 1 } }).await, 0);
@@ -283,7 +284,7 @@ impl Loss {
 async fn announced(app: &App, jobs: &[JobView]) {
     let ids: Vec<bson::Uuid> = jobs.iter().map(|job| bson::Uuid::parse_str(&job.id).unwrap()).collect();
     let off = || async {
-        let found = app.stored_jobs(doc! { "_id": { "$in": &ids }, "duty": "check" }).await;
+        let found = app.stored_jobs(doc! { "_id": { "$in": &ids }, "next_action": "check" }).await;
         if found == ids.len() as u64 { Ok(()) } else { Err(format!("{found} of {}", ids.len())) }
     };
     poll::until("the marks to come off", SOON, off).await.unwrap();

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use e2e::{App, NewJob};
-use stack::{Stack, chaos::Proxy};
+use lab::proxy::Proxy;
+use stack::Stack;
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -25,7 +26,7 @@ async fn a_worker_whose_connections_to_its_database_go_dead_keeps_its_leases() {
     let app = App::start(Stack::builder().api(1).workers(2).env("LEASE_S", 20).route(route)).await;
     let job = app.create(&NewJob::sleep(35.0)).await;
     app.running(&job).await;
-    proxies.lock().unwrap()[0].deaden();
+    proxies.lock().unwrap()[0].black_hole();
     let ended = app.ended_within(&job, PATIENCE).await;
     assert_eq!(ended.attempt, 1, "{ended:?}");
 }

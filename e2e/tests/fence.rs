@@ -35,8 +35,7 @@ async fn a_renewal_with_the_right_attempt_of_the_wrong_worker_is_refused() {
 /// Puts another worker's claim in the place of this one's, with the same number and a lease that lives for long.
 async fn claimed_by_another(app: &App, job: &JobView) -> Document {
     let in_an_hour = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
-    let claim =
-        doc! { "$set": { "worker": "another-1-00000000", "lease_until": in_an_hour, "due": in_an_hour } };
+    let claim = doc! { "$set": { "worker": "another-1-00000000", "lease_until": in_an_hour, "next_action_at": in_an_hour } };
     let run = doc! { "_id": format!("{}.1", job.id), "attempt": 1, "status": "running" };
     assert_eq!(app.runs().await.update_one(run, claim).await.unwrap().modified_count, 1);
     document(app, job).await

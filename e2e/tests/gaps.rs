@@ -34,10 +34,10 @@ const GAPS: [(&str, Story); 26] = [
     ("api.create.stored", Story::Create),
     ("api.relay.taken", Story::Create),
     ("api.relay.published", Story::Create),
-    ("api.noting.taken", Story::Long),
+    ("api.unmarking.taken", Story::Long),
     ("api.events.read", Story::Create),
     ("api.events.applied", Story::Create),
-    ("api.events.told", Story::Create),
+    ("api.events.broadcast", Story::Create),
     ("api.cancel.stored", Story::Cancel),
     ("api.retry.copied", Story::Retry),
     ("api.retry.stored", Story::Retry),
@@ -55,13 +55,13 @@ const GAPS: [(&str, Story); 26] = [
     ("job.due.taken", Story::FailsAtFirst),
     ("job.control.read", Story::Cancel),
     ("job.control.recorded", Story::Cancel),
-    ("job.control.told", Story::Cancel),
+    ("job.control.broadcast", Story::Cancel),
 ];
 
 #[tokio::test]
 async fn an_api_service_that_dies_while_a_job_runs_leaves_nothing_that_does_not_heal() {
     play(|gap, _| {
-        ["api.create", "api.relay", "api.noting", "api.events"].iter().any(|of| gap.starts_with(of))
+        ["api.create", "api.relay", "api.unmarking", "api.events"].iter().any(|of| gap.starts_with(of))
     })
     .await;
 }
@@ -208,9 +208,11 @@ fn the_gaps_in_the_code_in_the_docs_and_in_this_test_are_the_same() {
     let in_code: BTreeSet<String> = ["api-service/src", "job-service/src"]
         .into_iter()
         .flat_map(|folder| sources(&root.join(folder)))
-        .flat_map(|file| between(&std::fs::read_to_string(file).expect("a source file"), "gap(\"", "\")"))
+        .flat_map(|file| {
+            between(&std::fs::read_to_string(file).expect("a source file"), "failpoint(\"", "\")")
+        })
         .collect();
-    let docs = std::fs::read_to_string(root.join("docs/architecture.md")).expect("the architecture");
+    let docs = std::fs::read_to_string(root.join("docs/failures.md")).expect("the failures");
     let is_gap = |name: &&str| {
         (name.starts_with("api.") || name.starts_with("job.")) && name.matches('.').count() == 2
     };

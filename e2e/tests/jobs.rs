@@ -95,7 +95,7 @@ async fn a_job_over_its_time_is_cancelled_and_not_tried_again() {
     // The ledger has nothing left to do with it, so nobody ever will.
     let done = || async {
         let run = app.ledger(&created).await;
-        if run.duty.is_none() { Ok(run) } else { Err(format!("{run:?}")) }
+        if run.next_action.is_none() { Ok(run) } else { Err(format!("{run:?}")) }
     };
     let run = stack::poll::until("the end to be announced", Duration::from_secs(60), done).await.unwrap();
     assert_eq!((run.status, run.attempt, run.outcomes()), (Status::Cancelled, 1, vec!["cancelled"]));

@@ -56,8 +56,8 @@ async fn all_but_one_attempt_have_failed(app: &App, job: &JobView) {
     poll::until("the last attempt", SOON, || async {
         let past = DateTime::from_millis(DateTime::now().timestamp_millis() - 1000);
         // Not while it still has to be announced, which its outbox mark says.
-        let waits = doc! { "_id": &id, "status": "queued", "duty": "run" };
-        runs.update_one(waits, doc! { "$set": { "next_at": past, "due": past } }).await.unwrap();
+        let waits = doc! { "_id": &id, "status": "queued", "next_action": "run" };
+        runs.update_one(waits, doc! { "$set": { "next_at": past, "next_action_at": past } }).await.unwrap();
         let last = doc! { "_id": &id, "attempt": ATTEMPTS };
         runs.find_one(last).projection(doc! { "_id": 1 }).await.unwrap().is_some()
     })

@@ -9,7 +9,9 @@ use stack::{Stack, poll};
 
 const SOON: Duration = Duration::from_secs(60);
 
-static STACK: Shared = Shared::new(|| Stack::builder().api(2).workers(2).env("WORKER_FAULTS", true));
+static STACK: Shared = Shared::new(|| {
+    Stack::builder().api(2).workers(2).env("WORKER_FAULTS", true).env("LOG", "info,http=debug")
+});
 
 async fn cancel(app: &App, job: &JobView) -> e2e::Answer {
     app.post(&format!("/v1/jobs/{}/cancel", job.id), &json!({ "reason": "no longer wanted" })).await
@@ -143,22 +145,31 @@ async fn a_wait_for_the_second_run_is_not_ended_by_a_late_event_of_the_first() {
     retry(&app, &job).await.expect(202);
     app.running(&job).await;
 
-    let waits = app.job_within(&job, 60);
-    let end = async {
-        let jetstream = async_nats::jetstream::new(app.broker().await);
-        // Several times, since nobody says when the wait has begun.
-        for _ in 0..20 {
-            let stored =
-                jetstream.publish(late.subject.clone(), late.payload.clone()).await.expect("it is sent");
-            stored.await.expect("it is stored");
-            // An answer of the same replica that was asked later; and time for the event to get there.
-            app.job(&job).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        cancel(&app, &job).await;
+    let waits = tokio::spawn({
+        let (client, job) = (app.replica(0), job.clone());
+        async move { client.job_within(&job, 60).await }
+    });
+    let begun = || async { app.stack().api(0).log().lines().iter().any(|line| waits_for(line, &job)) };
+    poll::until("the wait to begin", SOON, begun).await.unwrap();
+    let jetstream = async_nats::jetstream::new(app.broker().await);
+    let stored = jetstream.publish(late.subject.clone(), late.payload.clone()).await.expect("it is sent");
+    let sequence = stored.await.expect("it is stored").sequence;
+    let applied = || async {
+        let reader = app.stream("JOB_EVENTS").await.consumer_info("api-service").await.expect("it is there");
+        reader.ack_floor.stream_sequence >= sequence
     };
-    let (seen, ()) = tokio::join!(waits, end);
+    poll::until("the late event to be applied", SOON, applied).await.unwrap();
+    // What the replicas tell each other of it comes before this.
+    app.replica(0).job(&job).await;
+    assert!(!waits.is_finished(), "the end of the first run has ended the wait for the second");
+    cancel(&app, &job).await;
+    let seen = waits.await.unwrap();
     assert_eq!((seen.run, seen.status), (2, Status::Cancelled), "{seen:?}");
+    assert_eq!(seen.reason.as_deref(), Some("requested"));
+}
+
+fn waits_for(line: &str, job: &JobView) -> bool {
+    line.contains("waits for the job's end") && line.contains(&job.id)
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn large_results_wait_for_the_api_service() {
     app.stack().worker(0).terminate().await.unwrap();
     accept(&app, &NewJob::of_kind("fault").payload(json!({ "attempts": ["done"], "result_bytes": LARGE })))
         .await;
-    let announced = || async { app.stored_jobs(doc! { "duty": "check" }).await == MANY as u64 };
+    let announced = || async { app.stored_jobs(doc! { "next_action": "check" }).await == MANY as u64 };
     poll::until("all to be announced", SOON, announced).await.unwrap();
     for api in app.stack().apis() {
         api.terminate().await.unwrap();
@@ -61,6 +61,61 @@ async fn large_results_wait_for_the_api_service() {
     all_end(&app).await;
     assert_eq!(list(&app, "page_size=1000").await, [MANY]);
     is_within("results told and applied", &app);
+}
+
+/// A batch that is sent again is answered without payloads and results, and single jobs are read one after the other
+/// where they are large.
+#[tokio::test]
+async fn large_jobs_are_created_again_by_their_keys_read_by_many_and_cancelled_together() {
+    let app = App::start(Stack::builder().api(1).workers(1).env("WORKER_FAULTS", true)).await;
+    let job = |number: usize| {
+        let payload = json!({ "attempts": ["done"], "result_bytes": LARGE });
+        json!({ "kind": "fault", "payload": payload, "idempotency_key": format!("key-{number}") })
+    };
+    let body = json!({ "jobs": (0..MANY).map(job).collect::<Vec<_>>() }).to_string();
+    let created = upload(&app, &body).await.expect(200).json();
+    all_end(&app).await;
+    is_within("results applied", &app);
+
+    let again = upload(&app, &body).await.expect(200).json();
+    for (first, again) in
+        created["results"].as_array().unwrap().iter().zip(again["results"].as_array().unwrap())
+    {
+        assert_eq!((&again["status"], &again["replayed"]), (&json!(200), &json!(true)));
+        assert_eq!(again["job"]["id"], first["job"]["id"]);
+        assert!(again["job"].get("result").is_none() && again["job"]["status"] == "finished");
+    }
+    is_within("created again", &app);
+
+    let reads = created["results"].as_array().unwrap().iter().map(|result| {
+        let path = format!("/v1/jobs/{}", result["job"]["id"].as_str().unwrap());
+        let app = &app;
+        async move { app.get(&path).await.expect(200).body.len() }
+    });
+    let read: Vec<usize> = stream::iter(reads).buffer_unordered(200).collect().await;
+    assert!(read.len() == MANY && read.iter().all(|bytes| *bytes > LARGE));
+    is_within("read by many", &app);
+
+    cancelled_in_one_message(&app, &created).await;
+    is_within("cancelled in one message", &app);
+}
+
+/// The cancels of all jobs as one message that holds a list, as a newer version may send it.
+async fn cancelled_in_one_message(app: &App, created: &Value) {
+    let cancel = |result: &Value| {
+        let id = result["job"]["id"].as_str().unwrap();
+        json!({
+            "specversion": "1.0", "id": format!("{id}.1:cancel"), "source": "/hasty/api-service",
+            "type": "job:cancel", "subject": id, "time": "2026-11-27T00:00:00Z",
+            "data": { "job": id, "run": 1, "kind": "fault", "queue": "default", "reason": "requested" },
+        })
+    };
+    let cancels: Vec<Value> = created["results"].as_array().unwrap().iter().map(cancel).collect();
+    let jetstream = app.jetstream().await;
+    let sent = jetstream.publish("job:cancel.default", serde_json::to_vec(&cancels).unwrap().into()).await;
+    sent.unwrap().await.unwrap();
+    let read = || async { app.stream("JOB_CONTROL").await.cached_info().state.messages == 0 };
+    poll::until("the cancels to be read", SOON, read).await.unwrap();
 }
 
 /// Also nginx keeps none of them: its folder for bodies is not there.

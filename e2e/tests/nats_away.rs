@@ -24,7 +24,7 @@ async fn runs_of_a_dead_worker_do_not_wait_behind_retries_that_nobody_could_anno
     app.stack().nats().kill().await.unwrap();
     let now = bson::DateTime::now;
     let overdue = || async {
-        let left = doc! { "duty": "announce_and_run", "due": { "$lt": now() }, "next_at": { "$gt": now() } };
+        let left = doc! { "next_action": "announce_and_run", "next_action_at": { "$lt": now() }, "next_at": { "$gt": now() } };
         app.ledger_runs(left).await > 100
     };
     poll::until(&format!("{} retries that are not announced", failing.len()), SOON, overdue).await.unwrap();

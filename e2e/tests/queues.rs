@@ -50,7 +50,7 @@ async fn a_queue_that_nobody_serves_fills_its_share_of_the_broker_and_then_is_re
     // The replicas count what waits when they next look.
     let accepted = || async { app.try_create(&large).await.status == 201 };
     poll::until("the queue to be accepted again", SOON, accepted).await.unwrap();
-    let none_waits = || async { app.stored_jobs(doc! { "duty": "await_room" }).await == 0 };
+    let none_waits = || async { app.stored_jobs(doc! { "next_action": "await_room" }).await == 0 };
     poll::until("nothing to wait for room", SOON, none_waits).await.unwrap();
 }
 

@@ -82,7 +82,8 @@ async fn a_full_stream_refuses_nobody() {
     app.stack().worker(0).terminate().await.unwrap();
     let large = NewJob::noop().payload(json!({ "filling": "x".repeat(60_000) }));
     let jobs = app.create_many(&large, 60).await;
-    let left = || async { app.stored_jobs(doc! { "duty": { "$in": ["announce", "await_room"] } }).await };
+    let left =
+        || async { app.stored_jobs(doc! { "next_action": { "$in": ["announce", "await_room"] } }).await };
     let full = || async {
         let waiting = app.stream("JOBS").await.cached_info().state.messages;
         let left = left().await;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
 use e2e::{Answer, App, JobView, NewJob, Shared, Status};
+use hasty::fsck::{self, Endpoints};
+use lab::endpoints;
 use reqwest::Method;
 use serde_json::{Value, json};
-use stack::fsck::{self, Where};
 use stack::{Stack, poll};
 
 /// Nothing goes here but what is deleted.
@@ -136,7 +137,7 @@ async fn a_stub_is_no_job_for_anybody() {
     assert!(cancelled["cancel_requested"].as_u64().unwrap() <= 2, "{cancelled}");
     app.all_ended(&[jobs[0].clone(), jobs[2].clone()]).await;
     let report = || async {
-        let report = fsck::check(&Where::of(app.stack())).await.map_err(|error| format!("{error:#}"))?;
+        let report = fsck::check(&endpoints(app.stack())).await.map_err(|error| format!("{error:#}"))?;
         if report.is_clean() && report.ended == 3 { Ok(()) } else { Err(report.to_string()) }
     };
     poll::until("all to be over for fsck", SOON, report).await.unwrap();
@@ -180,7 +181,7 @@ async fn what_has_ended_goes_and_what_was_promised_about_it_stays() {
     assert_eq!(same_object.job_id.as_ref(), Some(&job.id));
     // What the ledger has stays for longer, and nobody misses the job.
     assert_eq!(app.ledger(&job).await.status, Status::Finished);
-    let place = Where { retention: Duration::from_secs(1), ..Where::of(app.stack()) };
+    let place = Endpoints { retention: Duration::from_secs(1), ..endpoints(app.stack()) };
     let report = fsck::check(&place).await.unwrap();
     assert!(report.is_clean(), "{report}");
 
@@ -199,7 +200,9 @@ async fn only_what_has_ended_long_ago_goes() {
     let [waiting, retried, recent, control] =
         [Age::days(40, 40), Age::days(40, 40), Age::days(40, 29), Age::days(35, 34)];
     let mut still_waits = waiting.job();
-    still_waits.extend(doc! { "status": "queued", "queue": "nobody", "duty": "check", "due": later() });
+    still_waits.extend(
+        doc! { "status": "queued", "queue": "nobody", "next_action": "check", "next_action_at": later() },
+    );
     still_waits.remove("ended_at");
     let mut to_retry = retried.job();
     to_retry.insert("queue", "default");
@@ -217,8 +220,10 @@ async fn only_what_has_ended_long_ago_goes() {
     let records = [Age::days(40, 30), Age::days(40, 35), Age::days(40, 40), Age::days(39, 38)];
     let [lately, unannounced, open, record_control] = &records;
     let mut documents: Vec<Document> = records.iter().map(Age::record).collect();
-    documents[1].extend(doc! { "duty": "announce", "due": later() });
-    documents[2].extend(doc! { "status": "running", "duty": "run", "due": later(), "lease_until": later() });
+    documents[1].extend(doc! { "next_action": "announce", "next_action_at": later() });
+    documents[2].extend(
+        doc! { "status": "running", "next_action": "run", "next_action_at": later(), "lease_until": later() },
+    );
     documents[2].remove("ended_at");
     runs.insert_many(&documents).await.unwrap();
     let letters = [database(&app).await, runs.client().database("hasty_jobs")];
@@ -291,7 +296,7 @@ async fn thousands_of_old_jobs_go_and_disturb_nobody() {
         if left == OLD as u64 / 2 { Ok(()) } else { Err(left) }
     };
     poll::until("the older records to go", SOON, records_left).await.unwrap();
-    let place = Where { retention: Duration::from_secs(3600), ..Where::of(app.stack()) };
+    let place = Endpoints { retention: Duration::from_secs(3600), ..endpoints(app.stack()) };
     let report = fsck::check(&place).await.unwrap();
     assert!(report.is_clean(), "{report}");
 }
@@ -337,7 +342,7 @@ impl Age {
     fn job(&self) -> Document {
         let mut job = self.run();
         job.extend(doc! {
-            "_id": bson::Uuid::from_bytes(self.id.into_bytes()), "run": 1, "order": 7_i64, "epoch": 1,
+            "_id": bson::Uuid::from_bytes(self.id.into_bytes()), "run": 1, "position": 7_i64, "epoch": 1,
         });
         job
     }

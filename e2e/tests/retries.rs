@@ -116,7 +116,8 @@ async fn fields_that_are_not_known_outlive_a_retry() {
 
     app.send(app.request(Method::POST, &format!("/v1/jobs/{}/retry", job.id))).await.expect(202);
     let after = jobs.find_one(by_id(&job)).await.unwrap().unwrap();
-    for field in ["newer", "window", "idempotency_key", "idempotency_hash", "payload", "created_at", "trace"]
+    for field in
+        ["newer", "dedup_key", "idempotency_key", "idempotency_hash", "payload", "created_at", "trace"]
     {
         assert_eq!(after.get(field), before.get(field), "{field}");
     }

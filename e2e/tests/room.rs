@@ -35,7 +35,7 @@ async fn ends_that_find_no_room_while_no_api_runs_are_kept_and_come_later() {
     app.stack().worker(0).start().await.unwrap();
     let ended = || async {
         let ended = app.ledger_runs(doc! { "status": "finished" }).await;
-        let marked = app.ledger_runs(doc! { "duty": "announce" }).await;
+        let marked = app.ledger_runs(doc! { "next_action": "announce" }).await;
         if ended == NO_OPS && marked > 0 { Ok(()) } else { Err(format!("{ended} ended, {marked} marked")) }
     };
     poll::until("all to end, and those without room to be marked", PATIENCE, ended).await.unwrap();
@@ -44,7 +44,7 @@ async fn ends_that_find_no_room_while_no_api_runs_are_kept_and_come_later() {
 
     app.stack().api(0).start().await.unwrap();
     all_finish(&app, NO_OPS).await;
-    let marks = || async { app.ledger_runs(doc! { "duty": "announce" }).await == 0 };
+    let marks = || async { app.ledger_runs(doc! { "next_action": "announce" }).await == 0 };
     poll::until("all marks to come off", PATIENCE, marks).await.unwrap();
 }
 
@@ -73,7 +73,7 @@ async fn cancels_that_find_no_room_are_kept_and_arrive_later() {
     create_all(&app, &NewJob::sleep(3600.0).timeout_s(7200), JOBS).await;
     all_announced(&app, JOBS).await;
     cancel_all(&app).await;
-    let kept = || async { app.stored_jobs(doc! { "duty": "cancel" }).await };
+    let kept = || async { app.stored_jobs(doc! { "next_action": "cancel" }).await };
     let full = || async {
         let (bytes, kept) = (app.stream("JOB_CONTROL").await.cached_info().state.bytes, kept().await);
         if bytes > MIB - 1000 && kept > 0 { Ok(()) } else { Err(format!("{bytes} bytes sent, {kept} kept")) }
@@ -126,7 +126,7 @@ async fn cancel_all(app: &App) {
 /// The broker has them, and their marks are off.
 async fn all_announced(app: &App, count: u64) {
     let announced = || async {
-        let announced = app.stored_jobs(doc! { "duty": "check" }).await;
+        let announced = app.stored_jobs(doc! { "next_action": "check" }).await;
         if announced == count { Ok(()) } else { Err(format!("{announced} of {count}")) }
     };
     poll::until("all to be announced", PATIENCE, announced).await.unwrap();

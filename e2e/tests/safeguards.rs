@@ -90,7 +90,7 @@ async fn the_reconciler_announces_again_what_the_broker_lost() {
         let app = App::start(quick("reconciler", is_on)).await;
         app.stack().worker(0).kill().await.unwrap();
         let job = app.create(&NewJob::noop()).await;
-        let is_noted = || async { app.stored_jobs(doc! { "duty": "check" }).await == 1 };
+        let is_noted = || async { app.stored_jobs(doc! { "next_action": "check" }).await == 1 };
         poll::until("the announcement to be noted", PATIENCE, is_noted).await.unwrap();
         app.stack().nats().kill().await.unwrap();
         std::fs::remove_dir_all(app.stack().folder().join("nats/jetstream")).unwrap();

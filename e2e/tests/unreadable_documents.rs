@@ -27,12 +27,12 @@ fn quick() -> Builder {
 async fn unreadable_copies(
     of: &Collection<Document>,
     filter: Document,
-    duty: &str,
+    next_action: &str,
     id: impl Fn(uuid::Uuid) -> Bson,
 ) {
     let mut document = of.find_one(filter).await.unwrap().expect("a document");
     document.extend(doc! {
-        "duty": duty, "due": DateTime::from_millis(1), "next_at": DateTime::from_millis(1), "priority": "urgent",
+        "next_action": next_action, "next_action_at": DateTime::from_millis(1), "next_at": DateTime::from_millis(1), "priority": "urgent",
     });
     let copies = (0..MANY).map(|_| {
         let mut copy = document.clone();
@@ -53,7 +53,7 @@ fn run_id(id: uuid::Uuid) -> Bson {
 /// Whoever comes across them leaves them due, so that a newer replica gets at them at once.
 async fn are_due(of: &Collection<Document>) {
     let look = || async {
-        let due = doc! { "priority": "urgent", "due": { "$lte": DateTime::now() } };
+        let due = doc! { "priority": "urgent", "next_action_at": { "$lte": DateTime::now() } };
         let all = of.count_documents(doc! { "priority": "urgent" }).await.unwrap();
         let due = of.count_documents(due).await.unwrap();
         if all >= MANY as u64 && due == all { Ok(()) } else { Err(format!("{due} of {all}")) }
@@ -66,8 +66,8 @@ async fn runs_that_are_due_and_can_not_be_read_stand_before_nothing() {
     let app = App::start(quick().workers(2).env("LEASE_S", 4)).await;
     let runs = app.runs().await;
     app.ended(&app.create(&NewJob::noop()).await).await;
-    for duty in ["run", "announce", "announce_and_run"] {
-        unreadable_copies(&runs, doc! { "priority": "normal" }, duty, run_id).await;
+    for next_action in ["run", "announce", "announce_and_run"] {
+        unreadable_copies(&runs, doc! { "priority": "normal" }, next_action, run_id).await;
     }
     // Retries are found, and so are the leases of a worker that died, though that waits while the database fails.
     let retried = app.create(&NewJob::fault(&["retry", "done"])).await;
@@ -84,8 +84,8 @@ async fn jobs_that_are_due_and_can_not_be_read_stand_before_nothing() {
     let app = App::start(quick()).await;
     let jobs = app.jobs().await;
     app.ended(&app.create(&NewJob::noop()).await).await;
-    for duty in ["announce", "cancel"] {
-        unreadable_copies(&jobs, doc! { "priority": "normal" }, duty, job_id).await;
+    for next_action in ["announce", "cancel"] {
+        unreadable_copies(&jobs, doc! { "priority": "normal" }, next_action, job_id).await;
     }
     app.stack().nats().kill().await.unwrap();
     let waiting = app.create_many(&NewJob::noop(), 3).await;
@@ -182,7 +182,7 @@ async fn fields_of_a_newer_version_outlive_the_writes_of_this_one() {
     let job = failed_once(&app, &runs).await;
     let id = Bson::from(format!("{}.1", job.id));
     let unknown = doc! { "shard": { "of": 7 }, "attempts.0.cost": 3, "attempts.0.error.hint": "try harder" };
-    let mut due = doc! { "next_at": DateTime::from_millis(1), "due": DateTime::from_millis(1) };
+    let mut due = doc! { "next_at": DateTime::from_millis(1), "next_action_at": DateTime::from_millis(1) };
     due.extend(unknown);
     set(&runs, id.clone(), due).await;
     assert_eq!(app.ended_within(&job, PATIENCE).await.status, Status::Finished);
@@ -198,7 +198,7 @@ async fn fields_of_a_newer_version_outlive_the_writes_of_this_one() {
 async fn failed_once(app: &App, runs: &Collection<Document>) -> JobView {
     let job = app.create(&NewJob::fault(&["retry", "done"])).await;
     let is_recorded = || async {
-        let waits = doc! { "_id": format!("{}.1", job.id), "status": "queued", "duty": "run" };
+        let waits = doc! { "_id": format!("{}.1", job.id), "status": "queued", "next_action": "run" };
         runs.count_documents(waits).await.unwrap() == 1
     };
     poll::until("the first attempt to be recorded", PATIENCE, is_recorded).await.unwrap();

@@ -29,7 +29,7 @@ async fn jobs_that_wait_are_looked_at_again_and_again_and_announced_once() {
         }
     }
     let all = 2 * WAITING as u64;
-    let marks_off = || async { app.stored_jobs(doc! { "duty": "check" }).await == all };
+    let marks_off = || async { app.stored_jobs(doc! { "next_action": "check" }).await == all };
     poll::until("all to be announced", SOON, marks_off).await.unwrap();
     let announced = app.stream("JOBS").await.cached_info().state.last_sequence;
 
@@ -56,7 +56,7 @@ async fn all_are_looked_at(app: &App) {
     let mut seen = app.jobs().await.distinct("sweep", doc! {}).await.unwrap();
     seen.push(Bson::Null);
     poll::until("all jobs to be looked at", SOON, || async {
-        let left = app.stored_jobs(doc! { "duty": "check", "sweep": { "$in": seen.clone() } }).await;
+        let left = app.stored_jobs(doc! { "next_action": "check", "sweep": { "$in": seen.clone() } }).await;
         if left == 0 { Ok(()) } else { Err(format!("{left} are left")) }
     })
     .await

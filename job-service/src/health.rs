@@ -2,19 +2,17 @@
 
 use actix_web::{HttpResponse, HttpServer, dev::Server, web};
 use serde_json::json;
-use shared_events::Broker;
-
-use crate::ledger::Ledger;
+use service_kit::Health;
 
 /// Serves `GET /health/live` and `GET /health/ready`.
 ///
 /// # Errors
 /// Where the address can not be bound.
-pub fn serve(listener: std::net::TcpListener, ledger: Ledger, broker: Broker) -> std::io::Result<Server> {
-    let state = web::Data::new((ledger, broker));
+pub(crate) fn serve(listener: std::net::TcpListener, health: Health) -> std::io::Result<Server> {
+    let health = web::Data::new(health);
     let app = move || {
         actix_web::App::new()
-            .app_data(state.clone())
+            .app_data(health.clone())
             .route("/health/live", web::get().to(live))
             .route("/health/ready", web::get().to(ready))
     };
@@ -25,12 +23,9 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-async fn ready(state: web::Data<(Ledger, Broker)>) -> HttpResponse {
-    let (ledger, broker) = state.get_ref();
-    let nats = if broker.nats().is_connected() { "ok" } else { "away" };
-    match ledger.check_writable().await {
-        Ok(()) => HttpResponse::Ok().json(json!({ "status": "ok", "mongodb": "ok", "nats": nats })),
-        Err(_) => HttpResponse::ServiceUnavailable()
-            .json(json!({ "status": "failing", "mongodb": "can not be written", "nats": nats })),
-    }
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    let readiness = health.readiness().await;
+    let mut answer =
+        if readiness.is_ready() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(readiness)
 }

@@ -1,33 +1,16 @@
-//! Claims announced jobs, runs their handlers under a lease, and records how each run ended.
+//! Claims announced jobs, runs their handlers under a lease, and records how each run ended. Here is only the wiring.
 //!
-//! Somebody following a job reads [`fetch`] (stream to slot), `claim` and [`ledger`] (the claim), [`attempt`]
-//! (the handler and its outcome), [`relay`] (ledger to broker); [`lease`], [`due`] and [`resume`] heal
-//! what is interrupted on the way.
+//! Somebody following a job reads [`worker`] (announcement to handler), [`ledger`] (the claim and the end), and
+//! [`outbox`] (ledger to broker); [`control`] is how cancels come.
 
-pub mod attempt;
-pub mod backoff;
-pub mod carrier;
-pub mod chronicle;
-mod claim;
-mod claim_batch;
-mod clock;
 pub mod control;
-pub mod due;
-pub mod fetch;
-pub mod handler_pool;
-pub mod health;
-pub mod held;
-pub mod isolation;
+mod health;
+pub mod history;
 pub mod kinds;
-pub mod lease;
 pub mod ledger;
-pub mod origin;
-mod pull;
-pub mod relay;
-pub mod resume;
-pub mod retention;
+pub mod outbox;
 pub mod settings;
-mod wind_down;
+pub mod worker;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -37,25 +20,34 @@ use std::{
 
 use actix_web::dev::Server;
 use anyhow::Context;
-use service_kit::{ByteBudget, Mongo, messages::MessageReader, telemetry::chain};
-use shared_events::{Broker, WorkerId, streams};
+use service_kit::{
+    BackgroundTasks, Broker, ByteBudget, Health, Mongo, StoreError, nats::messages::MessageReader,
+    telemetry::chain,
+};
+use shared_events::{WorkerId, streams};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    attempt::Runner, chronicle::Chronicle, control::Control, fetch::Fetcher, handler_pool::HandlerPool,
-    held::Held, kinds::Registry, ledger::Ledger, origin::Origins, relay::Relay, retention::Retention,
-    settings::Settings, wind_down::Stopping,
+    control::Control,
+    history::History,
+    kinds::Registry,
+    ledger::{Ledger, Retention},
+    outbox::Relay,
+    settings::Settings,
+    worker::{
+        ActiveRuns, Claimer, Executor, HandlerPool, MOST_SLOTS, OUTCOMES_BYTES, Origins, Stopping, Worker,
+        due, fetch, follow_clock, recover, renew_leases,
+    },
 };
 
 /// A worker, bound to its health address and ready to run.
 pub struct App {
-    fetcher: Fetcher,
-    cancels: Arc<MessageReader>,
-    unreadable_wait: Duration,
-    concurrency: usize,
+    worker: Worker,
+    control: Control,
     retention: Retention,
+    unreadable_wait: Duration,
     health: Server,
     address: SocketAddr,
 }
@@ -72,36 +64,54 @@ impl App {
         let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "job-service")
             .await
             .context("could not use JOB_MONGO_URI")?;
-        let (clock, unreadable_wait) = (mongo.clock().clone(), settings.common.unreadable_wait);
-        let broker = Broker::connect(&settings.common.nats, settings.common.streams, "job-service").await?;
-        let (held, worker, kept) = (Held::default(), WorkerId::generate(), settings.common.retention);
+        let common = &settings.common;
+        let (clock, wait) = (mongo.clock().clone(), common.unreadable_wait);
+        let definitions = streams::definitions(&common.streams).to_vec();
+        let broker = Broker::connect(&common.nats, definitions, "job-service").await?;
+        let (active, id, kept) = (ActiveRuns::default(), WorkerId::generate(), common.retention);
         let settings = Arc::new(settings.worker);
-        let chronicle = Chronicle::open(settings.chronicle.as_deref(), &worker)
-            .context("could not write to WORKER_CHRONICLE_DIR")?;
-        let carries = settings.concurrency <= carrier::MOST_SLOTS;
-        let ledger = Ledger::new(mongo, worker, held.clone(), settings.lease, carries, chronicle.clone());
-        let retention = Retention { ledger: ledger.clone(), kept };
+        let history = History::open(settings.history.as_deref(), &id)
+            .context("could not write to WORKER_HISTORY_DIR")?;
+        let health = Health::new(mongo.clone(), broker.clone(), id.as_str());
+        let health = health::serve(listener, health)?;
+        let ledger = Ledger::new(mongo, id, settings.lease);
         let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
-        let health = health::serve(listener, ledger.clone(), broker.clone())?;
-        let runner = Runner {
-            registry: Registry::new(settings.faults, &chronicle),
+        let concurrency = settings.concurrency;
+        let late_acks = concurrency <= MOST_SLOTS;
+        let claimer = Claimer::new(ledger.clone(), active.clone(), history.clone(), late_acks);
+        let control = Control {
+            broker: broker.clone(),
+            ledger: ledger.clone(),
+            active: active.clone(),
+            relay: relay.clone(),
+            messages: Arc::new(MessageReader::new(streams::JOB_CONTROL, clock.clone(), wait)),
+            history: history.clone(),
+        };
+        let executor = Executor {
+            registry: Registry::new(settings.faults, &history),
             handlers: HandlerPool::start(settings.handler_threads)
                 .context("could not start threads (HANDLER_THREADS)")?,
-            chronicle,
-            ledger,
-            held,
-            outcomes: ByteBudget::new(attempt::OUTCOMES_BYTES),
+            history,
+            ledger: ledger.clone(),
+            active,
+            outcomes: ByteBudget::new(OUTCOMES_BYTES),
             relay,
             settings: Arc::clone(&settings),
             abandon: CancellationToken::new(),
         };
-        let concurrency = settings.concurrency;
-        let slots = Arc::new(Semaphore::new(concurrency));
-        let messages = Arc::new(MessageReader::new(streams::JOBS, clock.clone(), unreadable_wait));
-        let cancels = Arc::new(MessageReader::new(streams::JOB_CONTROL, clock, unreadable_wait));
-        let (origins, tasks) = (Origins::default(), TaskTracker::new());
-        let fetcher = Fetcher { broker, runner, slots, origins, tasks, messages };
-        Ok(Self { fetcher, cancels, unreadable_wait, concurrency, retention, health, address })
+        let worker = Worker {
+            broker,
+            queues: settings.queues.clone().into(),
+            slots: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
+            claimer,
+            executor,
+            tasks: TaskTracker::new(),
+            origins: Origins::default(),
+            messages: Arc::new(MessageReader::new(streams::JOBS, clock, wait)),
+        };
+        let retention = Retention { ledger, kept };
+        Ok(Self { worker, control, retention, unreadable_wait: wait, health, address })
     }
 
     /// Where the health endpoints listen.
@@ -116,71 +126,52 @@ impl App {
     /// # Errors
     /// Where the health endpoints break.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { fetcher, cancels, unreadable_wait, concurrency, retention, health, address } = self;
-        let settings = Arc::clone(&fetcher.runner.settings);
-        let worker = fetcher.runner.ledger.worker().clone();
-        info!(%worker, health = %address, concurrency, queues = ?settings.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
+        let Self { worker, control, retention, unreadable_wait, health, address } = self;
+        let (settings, id) = (Arc::clone(&worker.executor.settings), worker.executor.ledger.worker().clone());
+        info!(worker = %id, health = %address, concurrency = worker.concurrency, queues = ?worker.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
         let (health_stop, health) = (health.handle(), tokio::spawn(health));
-
-        // The keepers go on until the last outcome is recorded.
-        let keep = CancellationToken::new();
-        let keepers = TaskTracker::new();
-        let control = Control {
-            broker: fetcher.broker.clone(),
-            ledger: fetcher.runner.ledger.clone(),
-            held: fetcher.runner.held.clone(),
-            relay: fetcher.runner.relay.clone(),
-            messages: cancels,
-        };
-        spawn_keepers(&fetcher, control, unreadable_wait, &keepers, &keep);
-        let token = keep.clone();
-        keepers.spawn(async move { retention.run(&token).await });
-
-        let stopping = Stopping { fetcher, concurrency, unreadable_wait, keep, keepers, health: health_stop };
-        stopping.run(&stop).await;
+        let tasks = background_tasks(&worker, control, retention, unreadable_wait);
+        let taking = take_runs(&worker, unreadable_wait, &stop);
+        let grace = settings.shutdown_grace;
+        let stopping = Stopping { worker: worker.clone(), grace, tasks, health: health_stop };
+        stopping.run(taking, &stop).await;
         if health.is_finished() {
             health.await??;
         }
-        info!(%worker, "worker has stopped");
+        info!(worker = %id, "worker has stopped");
         Ok(())
     }
 }
 
-fn spawn_keepers(
-    fetcher: &Fetcher,
+/// The list of background tasks; they go on until the last outcome is recorded.
+fn background_tasks(
+    worker: &Worker,
     control: Control,
+    retention: Retention,
     unreadable_wait: Duration,
-    keepers: &TaskTracker,
-    stop: &CancellationToken,
-) {
-    let (runner, settings) = (&fetcher.runner, &fetcher.runner.settings);
-    let (broker, token) = (fetcher.broker.clone(), stop.clone());
-    keepers.spawn(async move { broker.keep_streams(&token).await });
-    let (control_too, token) = (control.clone(), stop.clone());
-    keepers.spawn(async move { control_too.run(&token).await });
-    let (control_too, token) = (control.clone(), stop.clone());
-    keepers.spawn(async move {
-        let mongo = control_too.ledger.mongo();
-        // Before that it is not known whose leases have ended.
-        if token.run_until_cancelled(mongo.clock().learnt()).await.is_none() {
-            return;
-        }
-        mongo.take_up_dead_letters(&control_too, unreadable_wait, &token).await;
-    });
-    let token = stop.clone();
-    keepers.spawn(async move { control.hear_stops(&token).await });
-    let (ledger, held, lease, token) =
-        (runner.ledger.clone(), runner.held.clone(), settings.lease, stop.clone());
-    keepers.spawn(async move { lease::keep(&ledger, &held, lease, &token).await });
-    let (relay, every, token) = (runner.relay.clone(), settings.relay_scan, stop.clone());
-    keepers.spawn(async move { relay.scan(every, &token).await });
-    let (ledger, lease, token) = (runner.ledger.clone(), settings.lease, stop.clone());
-    keepers.spawn(async move { clock::keep(&ledger, lease, &token).await });
+) -> BackgroundTasks {
+    let Executor { ledger, active, relay, settings, .. } = worker.executor.clone();
+    let (broker, lease, relay_scan) = (worker.broker.clone(), settings.lease, settings.relay_scan);
+    let (stops, letters, clock_ledger) = (control.clone(), control.clone(), ledger.clone());
+
+    let mut tasks = BackgroundTasks::new();
+    tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
+    tasks.start("clock", |stop| async move { follow_clock(&clock_ledger, lease, &stop).await });
+    tasks.start("leases", |stop| async move { renew_leases(&ledger, &active, lease, &stop).await });
+    tasks.start("relay", |stop| async move { relay.scan(relay_scan, &stop).await });
+    tasks.start("cancels", |stop| async move { control.run(&stop).await });
+    tasks.start("stops", |stop| async move { stops.subscribe_stops(&stop).await });
+    tasks.start(
+        "dead-cancels",
+        |stop| async move { letters.take_up_dead_letters(unreadable_wait, &stop).await },
+    );
+    tasks.start("retention", |stop| async move { retention.run(&stop).await });
+    tasks
 }
 
-/// Fetches, and looks for due runs, once the database has answered.
-async fn fetch_when_ready(fetcher: &Fetcher, unreadable_wait: Duration, stop: &CancellationToken) {
-    let ledger = &fetcher.runner.ledger;
+/// Takes runs, once the database has answered, until told to stop.
+async fn take_runs(worker: &Worker, unreadable_wait: Duration, stop: &CancellationToken) {
+    let ledger = &worker.executor.ledger;
     while let Err(error) = prepare(ledger).await {
         warn!(error = chain(&error), "waiting for MongoDB");
         tokio::select! {
@@ -189,17 +180,22 @@ async fn fetch_when_ready(fetcher: &Fetcher, unreadable_wait: Duration, stop: &C
         }
     }
     info!("ledger is there; taking jobs");
-    let due_scan = fetcher.runner.settings.due_scan;
-    let dead_letters = ledger.mongo().take_up_dead_letters(fetcher, unreadable_wait, stop);
+    let due_scan = worker.executor.settings.due_scan;
+    let dead_letters = ledger.mongo().take_up_dead_letters(worker, unreadable_wait, stop);
     tokio::join!(
-        fetcher.run(stop),
-        due::scan(fetcher, due_scan, stop),
-        resume::keep(fetcher, stop),
+        fetch::run(worker, stop),
+        due::run(worker, due_scan, stop),
+        recover::run(worker, stop),
         dead_letters
     );
 }
 
-async fn prepare(ledger: &Ledger) -> Result<(), service_kit::StoreError> {
+async fn prepare(ledger: &Ledger) -> Result<(), StoreError> {
     ledger.mongo().learn_clock().await?;
     ledger.prepare().await
 }
+
+/// The code of the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adding-a-kind.md")]
+struct AddingAKind;

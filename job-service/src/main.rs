@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use job_service::{
     App,
-    chronicle::Chronicle,
-    isolation,
+    history::History,
     kinds::Registry,
     settings::{Settings, WorkerSettings},
+    worker,
 };
-use service_kit::{faults, outcome, probe, shutdown, telemetry};
+use service_kit::{failpoints, health, process, telemetry};
 use shared_events::WorkerId;
 
 const SERVICE: &str = "job-service";
@@ -35,31 +35,31 @@ enum Command {
 }
 
 fn main() -> std::io::Result<ExitCode> {
-    faults::setup();
-    shutdown::run_to_exit(run())
+    failpoints::setup();
+    process::run_to_exit(run())
 }
 
 async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match outcome::settings_or_exit(SERVICE, Settings::from_env()) {
+    let settings = match process::settings_or_exit(SERVICE, Settings::from_env()) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let done = match command {
         Command::Serve => serve(settings).await,
-        Command::Healthcheck => probe::ready(settings.health_addr).await,
+        Command::Healthcheck => health::check(settings.health_addr).await,
         Command::Attempt => attempt(&settings.worker).await,
     };
-    outcome::exit_code(SERVICE, done)
+    process::exit_code(SERVICE, done)
 }
 
 async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
-    let chronicle = Chronicle::open(settings.chronicle.as_deref(), &WorkerId::generate())?;
-    isolation::serve_one(&Registry::new(settings.faults, &chronicle)).await
+    let history = History::open(settings.history.as_deref(), &WorkerId::generate())?;
+    worker::serve_one(&Registry::new(settings.faults, &history)).await
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::start(&settings.common.log, settings.common.log_format);
-    let stop = shutdown::on_signal()?;
+    let stop = process::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

@@ -3,11 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use service_kit::{
-    common::{CommonSettings, RawCommonSettings},
-    settings::{BadSettings, Check, from_env},
-};
+use service_kit::settings::{BadSettings, Check, CommonSettings, RawCommonSettings, from_env};
 use shared_events::Queue;
+
+use crate::worker::RetryPolicy;
 
 /// All settings of a worker.
 #[derive(Debug, Clone)]
@@ -47,13 +46,20 @@ pub struct WorkerSettings {
     pub retry_base: Duration,
     /// Whether the `fault` kind is served, for tests.
     pub faults: bool,
+    /// How long a run waits for a worker that has a handler for its kind.
+    pub unknown_kind_wait: Duration,
     /// Where the worker keeps a log of effects and transitions, for tests; nowhere where absent.
-    pub chronicle: Option<PathBuf>,
+    pub history: Option<PathBuf>,
 }
 
 impl WorkerSettings {
     /// The longest pause between attempts.
     pub const RETRY_MAX: Duration = Duration::from_secs(600);
+
+    /// When failed attempts are tried again.
+    pub(crate) const fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy { base: self.retry_base, max: Self::RETRY_MAX, unknown_kind_wait: self.unknown_kind_wait }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +71,8 @@ struct Raw {
     handler_threads: Option<String>,
     worker_queues: Option<String>,
     worker_faults: Option<String>,
-    worker_chronicle_dir: Option<String>,
+    worker_history_dir: Option<String>,
+    unknown_kind_wait_s: Option<String>,
     lease_s: Option<String>,
     shutdown_grace_s: Option<String>,
     due_scan_s: Option<String>,
@@ -120,7 +127,13 @@ impl Settings {
                 relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
                 retry_base: check.seconds("RETRY_BASE_S", raw.retry_base_s, 1.0, 0.001..=600.0),
                 faults: check.value("WORKER_FAULTS", raw.worker_faults, false),
-                chronicle: check.optional("WORKER_CHRONICLE_DIR", raw.worker_chronicle_dir),
+                unknown_kind_wait: check.seconds(
+                    "UNKNOWN_KIND_WAIT_S",
+                    raw.unknown_kind_wait_s,
+                    3600.0,
+                    0.0..=604_800.0,
+                ),
+                history: check.optional("WORKER_HISTORY_DIR", raw.worker_history_dir),
             },
         };
         check.finish(settings)

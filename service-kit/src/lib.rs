@@ -1,24 +1,25 @@
-//! What both services are built on, and nothing about jobs: settings, logs, MongoDB with its
-//! group commit and clock, and stopping.
+//! What every service is built on, and nothing about jobs: settings, logs, health, background tasks, MongoDB, NATS,
+//! batches, and stopping.
 
-pub mod budget;
+pub mod background;
+pub mod batch;
+pub mod byte_budget;
 pub mod clock;
-pub mod common;
 pub mod dead_letters;
-pub mod faults;
-pub mod group;
-pub mod messages;
+pub mod failpoints;
+pub mod health;
 pub mod mongo;
-pub mod outcome;
-pub mod pace;
-pub mod probe;
+pub mod nats;
+pub mod process;
 pub mod retention;
+pub mod retry;
 pub mod settings;
-pub mod shutdown;
 pub mod telemetry;
 
-pub use budget::{ByteBudget, Reservation};
+pub use background::BackgroundTasks;
+pub use batch::{GroupCommit, GroupLimits, Weigh};
+pub use byte_budget::{ByteBudget, Reservation};
 pub use clock::Clock;
-pub use group::{GroupCommit, GroupLimits, Weigh};
+pub use health::Health;
 pub use mongo::{Mongo, StoreError};
-pub use pace::Pace;
+pub use nats::Broker;

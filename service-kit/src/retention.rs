@@ -11,7 +11,9 @@ use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{Mongo, StoreError, clock::millis, dead_letters::DEAD_LETTERS, telemetry::chain};
+use crate::{
+    Mongo, StoreError, clock::millis, dead_letters::DEAD_LETTERS, retry::jittered, telemetry::chain,
+};
 
 /// How many documents are looked at with one command, and removed with the next.
 const BATCH: usize = 200;
@@ -123,7 +125,7 @@ fn by_id() -> mongodb::options::Hint {
 }
 
 /// Makes pass after pass, the first at once, until told to stop. They are an hour apart, and less where little time is kept.
-pub async fn keep<F: Future<Output = Result<(), StoreError>>>(
+pub async fn run<F: Future<Output = Result<(), StoreError>>>(
     kept: Duration,
     stop: &CancellationToken,
     pass: impl Fn() -> F,
@@ -143,7 +145,7 @@ pub async fn keep<F: Future<Output = Result<(), StoreError>>>(
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))) => {}
+            () = tokio::time::sleep(jittered(pause)) => {}
         }
     }
 }
@@ -166,7 +168,7 @@ pub fn ids(batch: &[Document]) -> Document {
     doc! { "$in": ids }
 }
 
-/// Messages that were set aside go so long after that.
+/// Dead letters go so long after they were kept.
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     /// Where they are.

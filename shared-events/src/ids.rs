@@ -122,11 +122,8 @@ impl WorkerId {
     /// A new name; never the same twice, also not when host and pid come again.
     #[must_use]
     pub fn generate() -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = match host.trim() {
-            "" => "worker",
-            name => name,
-        };
+        let host = gethostname::gethostname();
+        let host = host.to_str().filter(|name| !name.is_empty()).unwrap_or("worker");
         let random: u32 = rand::random();
         Self(format!("{host}-{}-{random:08x}", std::process::id()).into())
     }

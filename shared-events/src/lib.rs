@@ -2,33 +2,33 @@
 //! JSON, the subjects, streams and consumers that carry them, and the transition function that
 //! says what an event may change.
 //!
-//! Neither service reads the other's database; what passes between them is defined here.
+//! It connects to nothing and runs nothing. Neither service reads the other's database; what passes between them is defined here.
 
+pub mod attempts;
 pub mod batch;
-pub mod broker;
-pub mod connect;
-pub mod consume;
+pub mod broadcasts;
 pub mod envelope;
 pub mod events;
 pub mod ids;
+pub mod job_error;
+pub mod job_event;
 pub mod json_text;
 pub mod names;
 pub mod payloads;
-pub mod publish;
 pub mod status;
 pub mod streams;
 pub mod subjects;
 pub mod timestamp;
 pub mod trace;
-pub mod unreadable;
 
-pub use broker::Broker;
+pub use attempts::{AttemptOutcome, AttemptSummary};
 pub use envelope::{DecodeError, Envelope};
 pub use events::{
-    AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent,
-    JobRetrying, JobStarted, Limits, MAX_EVENT_BYTES,
+    CancelReason, JobCancel, JobCreated, JobEnded, JobRetrying, JobStarted, Limits, MAX_EVENT_BYTES,
 };
 pub use ids::{JobId, RunId, WorkerId};
+pub use job_error::JobError;
+pub use job_event::JobEvent;
 pub use json_text::JsonText;
 pub use names::{Kind, Priority, Queue};
 pub use status::{Position, Status, transition};

@@ -3,6 +3,32 @@
 
 use crate::{JsonText, Kind};
 
+/// The payload of a kind.
+pub trait Payload: Sized {
+    /// The kind.
+    const KIND: &'static str;
+
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// [`BadPayload`] names the first field that is wrong.
+    fn read(payload: &JsonText) -> Result<Self, BadPayload>;
+}
+
+/// The check of one kind's payload.
+type Check = fn(&JsonText) -> Result<(), BadPayload>;
+
+/// The checks of all built-in kinds.
+const BUILT_IN: [(&str, Check); 3] = [
+    (Noop::KIND, |payload| Noop::read(payload).map(drop)),
+    (Sleep::KIND, |payload| Sleep::read(payload).map(drop)),
+    (Shuffle::KIND, |payload| Shuffle::read(payload).map(drop)),
+];
+
+/// Payload of `noop`: any object, of which nothing is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noop;
+
 /// How long `sleep` sleeps where its payload does not say, in seconds: the older system's range.
 const SLEEP_S: (f64, f64) = (15.0, 45.0);
 
@@ -49,49 +75,54 @@ fn bad(field: &str, message: impl Into<String>) -> BadPayload {
 /// # Errors
 /// [`BadPayload`] names the first field that is wrong.
 pub fn check(kind: &Kind, payload: &JsonText) -> Result<(), BadPayload> {
-    match kind.as_str() {
-        "sleep" => read_sleep(payload).map(drop),
-        "shuffle" => read_shuffle(payload).map(drop),
-        _ => Ok(()),
+    let built_in = BUILT_IN.into_iter().find(|(name, _)| *name == kind.as_str());
+    built_in.map_or(Ok(()), |(_, check)| check(payload))
+}
+
+impl Payload for Noop {
+    const KIND: &'static str = "noop";
+
+    fn read(payload: &JsonText) -> Result<Self, BadPayload> {
+        object(payload).map(|_| Self)
     }
 }
 
-/// Reads the payload of `sleep`.
-///
-/// # Errors
-/// [`BadPayload`] names the field.
-pub fn read_sleep(payload: &JsonText) -> Result<Sleep, BadPayload> {
-    let mut fields = object(payload)?;
-    let min_s = seconds(&mut fields, "min_s")?;
-    let max_s = seconds(&mut fields, "max_s")?;
-    nothing_else(&fields)?;
-    // One bound alone moves the other where it would lie on the wrong side.
-    let (min_s, max_s) = match (min_s, max_s) {
-        (None, None) => SLEEP_S,
-        (Some(min_s), None) => (min_s, min_s.max(SLEEP_S.1)),
-        (None, Some(max_s)) => (max_s.min(SLEEP_S.0), max_s),
-        (Some(min_s), Some(max_s)) => (min_s, max_s),
-    };
-    if min_s > max_s {
-        return Err(bad("max_s", "must not be less than min_s"));
+impl Payload for Sleep {
+    const KIND: &'static str = "sleep";
+
+    fn read(payload: &JsonText) -> Result<Self, BadPayload> {
+        let mut fields = object(payload)?;
+        let min_s = seconds(&mut fields, "min_s")?;
+        let max_s = seconds(&mut fields, "max_s")?;
+        nothing_else(&fields)?;
+        // One bound alone moves the other where it would lie on the wrong side.
+        let (min_s, max_s) = match (min_s, max_s) {
+            (None, None) => SLEEP_S,
+            (Some(min_s), None) => (min_s, min_s.max(SLEEP_S.1)),
+            (None, Some(max_s)) => (max_s.min(SLEEP_S.0), max_s),
+            (Some(min_s), Some(max_s)) => (min_s, max_s),
+        };
+        if min_s > max_s {
+            return Err(bad("max_s", "must not be less than min_s"));
+        }
+        Ok(Self { min_s, max_s })
     }
-    Ok(Sleep { min_s, max_s })
 }
 
-/// Reads the payload of `shuffle`.
-///
-/// # Errors
-/// [`BadPayload`] names the field.
-pub fn read_shuffle(payload: &JsonText) -> Result<Shuffle, BadPayload> {
-    let mut fields = object(payload)?;
-    let text = match fields.remove("text") {
-        Some(serde_json::Value::String(text)) => text,
-        Some(_) => return Err(bad("text", "must be a string")),
-        None => return Err(bad("text", "is required")),
-    };
-    let pause_s = seconds(&mut fields, "pause_s")?.unwrap_or(PAUSE_S);
-    nothing_else(&fields)?;
-    Ok(Shuffle { text, pause_s })
+impl Payload for Shuffle {
+    const KIND: &'static str = "shuffle";
+
+    fn read(payload: &JsonText) -> Result<Self, BadPayload> {
+        let mut fields = object(payload)?;
+        let text = match fields.remove("text") {
+            Some(serde_json::Value::String(text)) => text,
+            Some(_) => return Err(bad("text", "must be a string")),
+            None => return Err(bad("text", "is required")),
+        };
+        let pause_s = seconds(&mut fields, "pause_s")?.unwrap_or(PAUSE_S);
+        nothing_else(&fields)?;
+        Ok(Self { text, pause_s })
+    }
 }
 
 type Fields = serde_json::Map<String, serde_json::Value>;
@@ -125,14 +156,14 @@ mod tests {
     }
 
     fn sleep_field(json: &str) -> String {
-        read_sleep(&payload(json)).unwrap_err().field
+        Sleep::read(&payload(json)).unwrap_err().field
     }
 
     #[test]
     fn sleep_has_the_older_systems_range() {
-        assert_eq!(read_sleep(&payload("{}")), Ok(Sleep { min_s: 15.0, max_s: 45.0 }));
-        assert_eq!(read_sleep(&payload(r#"{"max_s":1}"#)), Ok(Sleep { min_s: 1.0, max_s: 1.0 }));
-        assert_eq!(read_sleep(&payload(r#"{"min_s":60}"#)), Ok(Sleep { min_s: 60.0, max_s: 60.0 }));
+        assert_eq!(Sleep::read(&payload("{}")), Ok(Sleep { min_s: 15.0, max_s: 45.0 }));
+        assert_eq!(Sleep::read(&payload(r#"{"max_s":1}"#)), Ok(Sleep { min_s: 1.0, max_s: 1.0 }));
+        assert_eq!(Sleep::read(&payload(r#"{"min_s":60}"#)), Ok(Sleep { min_s: 60.0, max_s: 60.0 }));
     }
 
     #[test]
@@ -142,8 +173,8 @@ mod tests {
         assert_eq!(sleep_field(r#"{"min_s":2,"max_s":1}"#), "payload.max_s");
         assert_eq!(sleep_field(r#"{"max_s":1e9}"#), "payload.max_s");
         assert_eq!(sleep_field(r#"{"seconds":1}"#), "payload.seconds");
-        assert_eq!(read_shuffle(&payload("{}")).unwrap_err().field, "payload.text");
-        assert_eq!(read_shuffle(&payload(r#"{"text":7}"#)).unwrap_err().field, "payload.text");
+        assert_eq!(Shuffle::read(&payload("{}")).unwrap_err().field, "payload.text");
+        assert_eq!(Shuffle::read(&payload(r#"{"text":7}"#)).unwrap_err().field, "payload.text");
     }
 
     #[test]
@@ -156,8 +187,8 @@ mod tests {
         fn no_object_makes_it_panic(min in any::<f64>(), text in "\\PC{0,20}") {
             let value = serde_json::json!({ "min_s": min, "text": text, "pause_s": min });
             let payload = JsonText::of(&value).unwrap();
-            let _ = read_sleep(&payload);
-            let _ = read_shuffle(&payload);
+            let _ = Sleep::read(&payload);
+            let _ = Shuffle::read(&payload);
         }
     }
 }

@@ -1,17 +1,6 @@
-//! The streams and consumers: the one place that defines them.
-//!
-//! Start-up creates what is missing and does not change what is there: an operator's settings stay,
-//! and where they differ from these it is said in the log. Only the workers' `ack_wait` follows their lease.
+//! The streams and consumers: the one place that defines them, as data. Who connects makes them from it.
 
 use std::time::Duration;
-
-use async_nats::jetstream::{
-    Context,
-    consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, IntoConsumerConfig, PullConsumer},
-    context::{CreateStreamError, GetStreamErrorKind},
-    stream::{self, ConsumerError, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
-};
-use tracing::{info, warn};
 
 use crate::{Priority, Queue, subjects};
 
@@ -54,157 +43,88 @@ impl Default for StreamSettings {
     }
 }
 
-/// A stream was not there and could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum EnsureError {
-    /// Whether it is there could not be learnt.
-    #[error("could not look up stream {name}")]
-    LookUp {
-        /// The stream.
-        name: &'static str,
-        /// Why.
-        #[source]
-        source: async_nats::jetstream::context::GetStreamError,
-    },
-    /// The server refused to make it.
-    #[error("could not create stream {name}")]
-    Create {
-        /// The stream.
-        name: &'static str,
-        /// Why.
-        #[source]
-        source: CreateStreamError,
-    },
+/// When a message leaves a stream, besides by its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// When it is acked.
+    WorkQueue,
+    /// When somebody removes it.
+    Log,
+}
+
+/// A stream. It is kept in files, and refuses new messages when it is full: none is dropped to make room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamDefinition {
+    /// Its name.
+    pub name: &'static str,
+    /// The subjects whose messages it stores.
+    pub subjects: Vec<&'static str>,
+    /// When a message leaves it.
+    pub retention: Retention,
+    /// The most bytes that it may hold.
+    pub max_bytes: i64,
+    /// How long a message stays in it at most.
+    pub max_age: Duration,
+    /// Within which time a message of the same `Nats-Msg-Id` is a duplicate.
+    pub duplicate_window: Duration,
+    /// Copies of it.
+    pub replicas: usize,
+}
+
+/// A durable pull consumer with explicit acks, of which a message is delivered again without limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerDefinition {
+    /// The stream.
+    pub stream: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The subject of the messages that it delivers; all where there is none.
+    pub filter_subject: Option<String>,
+    /// After how long the broker delivers a message again that was neither acked nor given back.
+    pub ack_wait: Duration,
+    /// The most messages that may be delivered and not acked.
+    pub max_ack_pending: i64,
+    /// The most pulls that may wait; the broker's default where there is none.
+    pub max_waiting: Option<i64>,
+    /// The sequence that it starts with; the stream's first where there is none.
+    pub start_sequence: Option<u64>,
 }
 
 /// The definitions of all streams.
 #[must_use]
-pub fn definitions(settings: &StreamSettings) -> [(&'static str, stream::Config); 3] {
-    let common = |name: &str, subjects: &[&str]| stream::Config {
-        name: name.to_owned(),
-        subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
-        storage: StorageType::File,
-        discard: DiscardPolicy::New,
-        num_replicas: settings.replicas,
-        max_age: MAX_AGE,
-        ..Default::default()
-    };
-    let jobs = stream::Config {
-        retention: RetentionPolicy::WorkQueue,
-        max_bytes: settings.jobs_max_bytes,
-        duplicate_window: Duration::from_secs(10),
-        ..common(JOBS, &[subjects::ALL_CREATED])
-    };
-    let events = stream::Config {
-        retention: RetentionPolicy::Limits,
-        max_bytes: settings.events_max_bytes,
-        // No event carries a Nats-Msg-Id; the server insists on some window.
-        duplicate_window: Duration::from_secs(1),
-        ..common(JOB_EVENTS, &subjects::ALL_EVENTS)
-    };
-    let control = stream::Config {
-        retention: RetentionPolicy::WorkQueue,
-        max_bytes: settings.control_max_bytes,
-        duplicate_window: Duration::from_secs(1),
-        ..common(JOB_CONTROL, &[subjects::ALL_CANCEL])
-    };
-    [(JOBS, jobs), (JOB_EVENTS, events), (JOB_CONTROL, control)]
-}
-
-/// Creates the streams that are missing.
-///
-/// # Errors
-/// [`EnsureError`], which also comes while NATS is away: try again.
-pub async fn ensure(jetstream: &Context, settings: &StreamSettings) -> Result<(), EnsureError> {
-    for (name, definition) in definitions(settings) {
-        match jetstream.get_stream(name).await {
-            Ok(stream) => warn_where_different(name, &stream.cached_info().config, &definition),
-            Err(error) if is_missing(&error.kind()) => {
-                jetstream
-                    .create_stream(definition)
-                    .await
-                    .map_err(|source| EnsureError::Create { name, source })?;
-                info!(stream = name, "stream created");
-            }
-            Err(source) => return Err(EnsureError::LookUp { name, source }),
-        }
-    }
-    Ok(())
-}
-
-fn is_missing(error: &GetStreamErrorKind) -> bool {
-    matches!(error, GetStreamErrorKind::JetStream(error)
-        if error.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND)
-}
-
-fn warn_where_different(name: &str, found: &stream::Config, wanted: &stream::Config) {
-    let same = found.retention == wanted.retention
-        && found.discard == wanted.discard
-        && found.subjects == wanted.subjects
-        && found.max_age == wanted.max_age
-        && found.max_bytes == wanted.max_bytes
-        && found.num_replicas == wanted.num_replicas;
-    if !same {
-        warn!(stream = name, ?found, "stream differs from this version's definition; left as it is");
-    }
-}
-
-/// A consumer of `stream`, created where it is missing and left as it is where it is not.
-///
-/// # Errors
-/// Where the stream is missing too, or NATS is away: try again.
-pub async fn consumer<C: IntoConsumerConfig + FromConsumer + Clone>(
-    jetstream: &Context,
-    stream: &'static str,
-    definition: C,
-) -> Result<consumer::Consumer<C>, ConsumerError> {
-    let name = definition.clone().into_consumer_config().durable_name.unwrap_or_default();
-    let missing = match jetstream.get_consumer_from_stream(name.as_str(), stream).await {
-        Ok(consumer) => return Ok(consumer),
-        Err(error) => error,
-    };
-    if !is_missing_consumer(&missing) {
-        return Err(missing);
-    }
-    match jetstream.create_consumer_strict_on_stream(definition, stream).await {
-        Ok(consumer) => {
-            info!(stream, consumer = name, "consumer created");
-            Ok(consumer)
-        }
-        // Another replica was faster.
-        Err(_) => jetstream.get_consumer_from_stream(name.as_str(), stream).await,
-    }
-}
-
-/// The same consumer with this `ack_wait`, which follows from the settings of who reads; the rest stays as it is.
-///
-/// # Errors
-/// Where the stream is missing, or NATS is away: try again.
-pub async fn with_ack_wait(
-    jetstream: &Context,
-    consumer: PullConsumer,
-    ack_wait: Duration,
-) -> Result<PullConsumer, async_nats::Error> {
-    let info = consumer.cached_info();
-    if info.config.ack_wait == ack_wait {
-        return Ok(consumer);
-    }
-    info!(
-        consumer = info.name,
-        was_s = info.config.ack_wait.as_secs_f64(),
-        ack_wait_s = ack_wait.as_secs_f64(),
-        "ack wait changed"
-    );
-    let config = consumer::Config { ack_wait, ..info.config.clone() };
-    let config = consumer::pull::Config::try_from_consumer_config(config)?;
-    Ok(jetstream.update_consumer_on_stream(config, info.stream_name.as_str()).await?)
-}
-
-/// Whether the error says that there is no such consumer.
-#[must_use]
-pub fn is_missing_consumer(error: &ConsumerError) -> bool {
-    matches!(error.kind(), ConsumerErrorKind::JetStream(error)
-        if error.error_code() == async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND)
+pub fn definitions(settings: &StreamSettings) -> [StreamDefinition; 3] {
+    let StreamSettings { replicas, jobs_max_bytes, events_max_bytes, control_max_bytes } = *settings;
+    // Only announcements carry a Nats-Msg-Id; the server insists on some window.
+    let no_ids = Duration::from_secs(1);
+    [
+        StreamDefinition {
+            name: JOBS,
+            subjects: vec![subjects::ALL_CREATED],
+            retention: Retention::WorkQueue,
+            max_bytes: jobs_max_bytes,
+            max_age: MAX_AGE,
+            duplicate_window: Duration::from_secs(10),
+            replicas,
+        },
+        StreamDefinition {
+            name: JOB_EVENTS,
+            subjects: subjects::ALL_EVENTS.to_vec(),
+            retention: Retention::Log,
+            max_bytes: events_max_bytes,
+            max_age: MAX_AGE,
+            duplicate_window: no_ids,
+            replicas,
+        },
+        StreamDefinition {
+            name: JOB_CONTROL,
+            subjects: vec![subjects::ALL_CANCEL],
+            retention: Retention::WorkQueue,
+            max_bytes: control_max_bytes,
+            max_age: MAX_AGE,
+            duplicate_window: no_ids,
+            replicas,
+        },
+    ]
 }
 
 /// The name of the consumer that workers of a queue share for one priority.
@@ -214,49 +134,45 @@ pub fn worker_consumer_name(queue: &Queue, priority: Priority) -> String {
 }
 
 /// The consumer that workers of a queue share for one priority: that is the queue group.
-///
-/// `ack_wait` is after how long the broker delivers an announcement again that its worker has neither acked nor given
-/// back.
 #[must_use]
-pub fn worker_consumer(queue: &Queue, priority: Priority, ack_wait: Duration) -> consumer::pull::Config {
-    consumer::pull::Config {
-        durable_name: Some(worker_consumer_name(queue, priority)),
-        ack_policy: AckPolicy::Explicit,
+pub fn worker_consumer(queue: &Queue, priority: Priority, ack_wait: Duration) -> ConsumerDefinition {
+    ConsumerDefinition {
+        stream: JOBS,
+        name: worker_consumer_name(queue, priority),
+        filter_subject: Some(subjects::created(queue, priority)),
         ack_wait,
-        max_deliver: -1,
         max_ack_pending: 100_000,
-        max_waiting: 10_000,
-        filter_subject: subjects::created(queue, priority),
-        ..Default::default()
+        max_waiting: Some(10_000),
+        start_sequence: None,
     }
 }
 
-/// The consumer by which the api-service reads [`JOB_EVENTS`], from `start` where it is known up
+/// The consumer by which the api-service reads [`JOB_EVENTS`], from `start_sequence` where it is known up
 /// to where they were applied, else from the first.
 #[must_use]
-pub fn api_consumer(start: Option<u64>) -> consumer::pull::Config {
-    consumer::pull::Config {
-        durable_name: Some(API_CONSUMER.to_owned()),
-        ack_policy: AckPolicy::Explicit,
+pub fn api_consumer(start_sequence: Option<u64>) -> ConsumerDefinition {
+    ConsumerDefinition {
+        stream: JOB_EVENTS,
+        name: API_CONSUMER.to_owned(),
+        filter_subject: None,
         ack_wait: Duration::from_secs(10),
-        max_deliver: -1,
         max_ack_pending: 50_000,
-        deliver_policy: start
-            .map_or(DeliverPolicy::All, |start_sequence| DeliverPolicy::ByStartSequence { start_sequence }),
-        ..Default::default()
+        max_waiting: None,
+        start_sequence,
     }
 }
 
 /// The consumer by which workers read [`JOB_CONTROL`].
 #[must_use]
-pub fn control_consumer() -> consumer::pull::Config {
-    consumer::pull::Config {
-        durable_name: Some(CONTROL_CONSUMER.to_owned()),
-        ack_policy: AckPolicy::Explicit,
+pub fn control_consumer() -> ConsumerDefinition {
+    ConsumerDefinition {
+        stream: JOB_CONTROL,
+        name: CONTROL_CONSUMER.to_owned(),
+        filter_subject: None,
         ack_wait: Duration::from_secs(10),
-        max_deliver: -1,
         max_ack_pending: 50_000,
-        ..Default::default()
+        max_waiting: None,
+        start_sequence: None,
     }
 }
 
@@ -283,10 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dropped_to_make_room() {
-        for (name, definition) in definitions(&StreamSettings::default()) {
-            assert_eq!(definition.discard, DiscardPolicy::New, "{name}");
-            assert!(definition.max_bytes > 0, "{name}");
+    fn every_stream_is_bounded() {
+        for definition in definitions(&StreamSettings::default()) {
+            assert!(definition.max_bytes > 0 && !definition.max_age.is_zero(), "{}", definition.name);
         }
     }
 
@@ -294,9 +209,7 @@ mod tests {
     fn each_priority_has_a_queue_group_of_its_own() {
         let queue = Queue::default();
         let config = worker_consumer(&queue, Priority::Low, Duration::from_secs(30));
-        assert_eq!(config.durable_name.as_deref(), Some("workers-default-low"));
-        assert_eq!(config.filter_subject, "job:created.default.low");
-        assert_eq!(config.max_deliver, -1);
-        assert!(config.backoff.is_empty());
+        assert_eq!(config.name, "workers-default-low");
+        assert_eq!(config.filter_subject.as_deref(), Some("job:created.default.low"));
     }
 }

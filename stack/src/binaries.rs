@@ -10,8 +10,13 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use crate::cargo;
+
 /// A folder with the services' programs in it: they are taken from there, and nothing is built.
 const PREBUILT: &str = "HASTY_BIN_DIR";
+
+const API: &str = "api-service";
+const WORKER: &str = "job-service";
 
 /// How the services are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +49,8 @@ impl Binaries {
                 match std::env::var_os(PREBUILT).filter(|folder| !folder.is_empty()) {
                     Some(folder) => Self::in_folder(Path::new(&folder)),
                     None => {
-                        let mut programs = build(profile).await?;
-                        Ok(Self {
-                            api: taken(&mut programs, "api-service")?,
-                            worker: taken(&mut programs, "job-service")?,
-                        })
+                        let mut programs = build(&[API, WORKER], profile).await?;
+                        Ok(Self { api: taken(&mut programs, API)?, worker: taken(&mut programs, WORKER)? })
                     }
                 }
             })
@@ -64,39 +66,33 @@ impl Binaries {
                 bail!("{PREBUILT} is set, but there is no {}", path.display())
             }
         };
-        Ok(Self { api: program("api-service")?, worker: program("job-service")? })
+        Ok(Self { api: program(API)?, worker: program(WORKER)? })
     }
 }
 
-/// Builds `stack` itself, together with the services so that they share what is built, and says where it is.
-pub async fn build_itself(profile: Profile) -> Result<PathBuf> {
-    taken(&mut build(profile).await?, "stack")
+/// Builds a program of this workspace, together with the services so that they share what is built, and says where
+/// it is.
+///
+/// # Errors
+/// Where cargo could not build it.
+pub async fn build_program(name: &str, profile: Profile) -> Result<PathBuf> {
+    taken(&mut build(&[API, WORKER, name], profile).await?, name)
 }
 
-async fn build(profile: Profile) -> Result<HashMap<String, PathBuf>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
+/// All packages of the workspace decide together how their dependencies are built, whichever programs are asked for:
+/// those that `cargo build` and `cargo test` have built are used again.
+async fn build(programs: &[&str], profile: Profile) -> Result<HashMap<String, PathBuf>> {
+    let mut command = Command::from(cargo::command("build"));
+    command.args(["--workspace", "--message-format=json-render-diagnostics"]);
+    command.args(programs.iter().flat_map(|program| ["--bin", program]));
     match profile {
         Profile::Release => command.arg("--release"),
         // Tests make the services die at their failpoints; those of a release have none.
         Profile::Dev => command.args(["--features", "api-service/failpoints,job-service/failpoints"]),
     };
-    command
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    // Cargo tells us about this package in variables. A cargo that inherits them takes them for changes and
-    // builds again what has not changed.
-    let about_us = |name: &str| {
-        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
-            || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"].contains(&name)
-    };
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(about_us) {
-            command.env_remove(name);
-        }
-    }
+    // There cargo finds the toolchain that the repository names.
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command.stdin(Stdio::null()).kill_on_drop(true);
     let shown = std::io::stderr().is_terminal();
     command.stdout(Stdio::piped()).stderr(if shown { Stdio::inherit() } else { Stdio::piped() });
     let output =

@@ -151,13 +151,13 @@ impl Builder {
         self
     }
 
-    /// Starts a child again that ends without having been told to by [`Stack::stop`].
+    /// Starts a child again that ends without having been stopped by [`Stack::stop`].
     pub fn supervise(mut self, yes: bool) -> Self {
         self.supervise = yes;
         self
     }
 
-    /// Hears every line that a process prints, and under the name `stack` what the stack itself has to say.
+    /// Gets every line that a process prints, and under the name `stack` the stack's own messages.
     pub fn sink(mut self, sink: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
         self.sink = Some(std::sync::Arc::new(sink));
         self

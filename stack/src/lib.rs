@@ -1,6 +1,6 @@
 //! Runs a whole Hasty on one machine: fetches the servers, starts everything on loopback, stops it again.
 //!
-//! `cargo stack` is made of it, and so are the end-to-end tests, the bench and the chaos tool:
+//! `cargo stack` is made of it, and so are `cargo lab` and the end-to-end tests:
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -19,22 +19,24 @@
 mod binaries;
 pub mod broker;
 mod builder;
-pub mod chaos;
+mod cargo;
 mod folder;
-pub mod fsck;
 mod nodes;
 pub mod poll;
 mod ports;
 mod process;
 mod servers;
+mod signals;
 mod stack;
 mod supervise;
 
-pub use binaries::{Profile, build_itself};
+pub use binaries::{Profile, build_program};
 pub use builder::Builder;
+pub use cargo::run_program;
 pub use nix::sys::signal::Signal;
 pub use nodes::Node;
 pub use ports::PortLease;
 pub use process::{Log, Process, Sink};
-pub use servers::Servers;
+pub use servers::{Servers, libfaketime};
+pub use signals::stop_requested;
 pub use stack::Stack;

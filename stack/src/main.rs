@@ -1,14 +1,15 @@
 //! `cargo stack`: a whole Hasty on one machine, to try it or to work on it.
 
-mod bench;
 mod demo;
 mod terminal;
 mod up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 #[derive(Parser)]
 #[command(name = "cargo stack", about = "Runs a whole Hasty on this machine, on loopback only")]
@@ -23,35 +24,49 @@ enum Command {
     Up(up::Options),
     /// Starts everything, runs some jobs, shows how they end, and leaves nothing behind
     Demo(demo::Options),
-    /// Measures throughput, latency and CPU per job of a fresh, optimized stack over HTTP
-    Bench(Box<bench::Options>),
-    /// Runs jobs while everything is killed, paused, cut off and set back, and checks that the promises held
-    Chaos(stack::chaos::Options),
-    /// Proves that every job of a running system has what will move it on, and that both databases agree
-    Fsck(stack::fsck::Options),
+    /// The same as `cargo lab bench`
+    #[command(disable_help_flag = true)]
+    Bench(PassedOn),
+    /// The same as `cargo lab chaos`
+    #[command(disable_help_flag = true)]
+    Chaos(PassedOn),
+    /// The same as `cargo hasty fsck`
+    #[command(disable_help_flag = true)]
+    Fsck(PassedOn),
+}
+
+/// Arguments for another program, whatever they are.
+#[derive(clap::Args)]
+struct PassedOn {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+impl PassedOn {
+    fn to(self, program: &str, command: &str) -> Result<ExitCode> {
+        let arguments = std::iter::once(command.into()).chain(self.arguments);
+        match stack::run_program(program, arguments)? {}
+    }
 }
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().command;
-    let runtime = match command {
-        // The load generator is to take no more of the machine than it must.
-        Command::Bench(_) => Builder::new_current_thread().enable_all().build(),
-        _ => Runtime::new(),
+    let ended = match Arguments::parse().command {
+        Command::Up(options) => run(up::run(options)),
+        Command::Demo(options) => run(demo::run(options)),
+        Command::Bench(passed_on) => passed_on.to("lab", "bench"),
+        Command::Chaos(passed_on) => passed_on.to("lab", "chaos"),
+        Command::Fsck(passed_on) => passed_on.to("hasty", "fsck"),
     };
-    let runtime = runtime.expect("a runtime can be started");
-    let ended = runtime.block_on(async {
-        match command {
-            Command::Up(options) => up::run(options).await,
-            Command::Demo(options) => demo::run(options).await,
-            Command::Bench(options) => bench::run(*options).await,
-            Command::Chaos(options) => stack::chaos::command(options).await,
-            Command::Fsck(options) => stack::fsck::command(options).await,
-        }
-    });
-    // A download that was interrupted is not waited for.
-    runtime.shutdown_background();
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn run(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(command);
+    // A download that was interrupted is not waited for.
+    runtime.shutdown_background();
+    ended
 }

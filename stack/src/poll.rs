@@ -38,7 +38,7 @@ impl Look for bool {
     }
 }
 
-/// Looks again and again until it finds what is waited for; after `patience` it fails and tells the last thing seen.
+/// Looks again and again until it finds what is waited for; after `timeout` it fails and says what it saw last.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -52,12 +52,12 @@ impl Look for bool {
 /// assert_eq!(answer.await.unwrap(), "found");
 /// # });
 /// ```
-pub async fn until<L, F>(what: &str, patience: Duration, mut look: impl FnMut() -> F) -> Result<L::Found>
+pub async fn until<L, F>(what: &str, timeout: Duration, mut look: impl FnMut() -> F) -> Result<L::Found>
 where
     L: Look,
     F: Future<Output = L>,
 {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let mut last_seen = String::from("no answer at all");
     let mut pause = SHORTEST_PAUSE;
     loop {
@@ -68,7 +68,7 @@ where
             Err(_) => {}
         }
         if Instant::now() >= deadline {
-            bail!("waited {patience:?} in vain for {what}; last seen: {last_seen}");
+            bail!("waited {timeout:?} in vain for {what}; last seen: {last_seen}");
         }
         tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_in_vain_tells_what_it_waited_for_and_what_it_saw() {
+    async fn a_wait_in_vain_says_what_it_waited_for_and_what_it_saw() {
         let mut looks = 0;
         let failure = until("a miracle", Duration::from_secs(2), || {
             looks += 1;

@@ -1,9 +1,6 @@
-//! What both commands need of the terminal and of the signals that end them.
+//! What both commands need of the terminal.
 
 use std::io::{IsTerminal, stdout};
-
-use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Colours of the replicas' names, told apart by what the eye can: 36 cyan, 32 green, 33 yellow, …
 const COLOURS: [u8; 6] = [36, 32, 33, 35, 34, 31];
@@ -24,18 +21,4 @@ pub(crate) fn log_line(name: &str, line: &str) -> String {
     let sum: usize = name.bytes().map(usize::from).sum();
     let colour = if name == "stack" { 1 } else { COLOURS[sum % COLOURS.len()] };
     format!("{} {line}", coloured(&format!("{name:>9} |"), colour))
-}
-
-/// Resolves when someone wants us to stop: Ctrl-C, SIGTERM, or the terminal was closed.
-pub(crate) fn stop_asked() -> Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }

@@ -10,7 +10,7 @@ use stack::{Builder, Profile, Stack};
 
 use crate::terminal;
 
-/// What `up` can be told.
+/// The options of `up`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Replicas of the api-service
@@ -31,18 +31,18 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode> {
-    let stop_asked = terminal::stop_asked()?;
-    tokio::pin!(stop_asked);
+    let stop_requested = stack::stop_requested()?;
+    tokio::pin!(stop_requested);
     let begun = Instant::now();
     let stack = tokio::select! {
         stack = describe(&options)?.start() => stack?,
-        () = &mut stop_asked => return Ok(ExitCode::SUCCESS),
+        () = &mut stop_requested => return Ok(ExitCode::SUCCESS),
     };
     println!("\n{}", welcome(&stack, &options, begun));
 
-    stop_asked.await;
+    stop_requested.await;
     println!("\nstopping; again Ctrl-C to kill");
-    let again = terminal::stop_asked()?;
+    let again = stack::stop_requested()?;
     tokio::select! {
         stopped = stack.stop() => stopped?,
         () = again => println!("killed"),
@@ -57,7 +57,7 @@ fn describe(options: &Options) -> Result<Builder> {
     if let Some(data) = &options.data {
         stack = stack.data(data);
     }
-    // Somebody who tries it wants to see jobs go by; a service by itself tells only what is out of the ordinary.
+    // Somebody who tries it wants to see jobs go by; a service by itself logs only what is out of the ordinary.
     if std::env::var_os("LOG").is_none() {
         stack = stack.env("LOG", "info,job=debug,http=debug");
     }

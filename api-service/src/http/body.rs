@@ -9,10 +9,9 @@ use service_kit::Reservation;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Fields,
+    Fields, Problem,
     room::{self, SMALL},
 };
-use crate::problem::Problem;
 
 /// How long a body of at most a MiB may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);

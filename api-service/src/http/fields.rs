@@ -9,7 +9,7 @@ use shared_events::{
     json_text::{MAX_JSON_DEPTH, depth},
 };
 
-use crate::problem::{FieldError, Problem};
+use super::{FieldError, Problem};
 
 /// The most names of one object that are kept: whatever they are, one that has more is refused.
 const MOST_NAMES: usize = 1000;

@@ -2,13 +2,13 @@
 
 use actix_web::{
     HttpResponse,
+    http::header,
     web::{self, Data, ServiceConfig},
 };
 use serde_json::json;
-use shared_events::Broker;
+use service_kit::Health;
 
 use super::{get_or_head, method_not_allowed};
-use crate::jobs::Jobs;
 
 const LIVE: &str = "/health/live";
 const READY: &str = "/health/ready";
@@ -27,13 +27,11 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// Honest: MongoDB has taken a write within the last seconds. NATS being away shows, but jobs are taken all the same.
-async fn ready(jobs: Data<Jobs>, broker: Data<Broker>) -> HttpResponse {
-    let nats = if broker.nats().is_connected() { "ok" } else { "away" };
-    match jobs.mongo().check_writable("api-service").await {
-        Ok(()) => HttpResponse::Ok().json(json!({ "status": "ok", "mongodb": "ok", "nats": nats })),
-        Err(_) => HttpResponse::ServiceUnavailable()
-            .insert_header((actix_web::http::header::RETRY_AFTER, 2))
-            .json(json!({ "status": "failing", "mongodb": "can not be written", "nats": nats })),
+/// Where NATS is away, jobs are taken all the same.
+async fn ready(health: Data<Health>) -> HttpResponse {
+    let readiness = health.readiness().await;
+    if readiness.is_ready() {
+        return HttpResponse::Ok().json(readiness);
     }
+    HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, 2)).json(readiness)
 }

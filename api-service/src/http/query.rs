@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
-use crate::problem::{FieldError, Problem};
+use super::{FieldError, Problem};
 
 /// The parameters of a query. Each is taken once; what is left over is told by [`Query::finish`].
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, web::Data};
 use service_kit::{ByteBudget, Reservation};
 
-use crate::problem::Problem;
+use super::Problem;
 
 /// A body or an answer up to this size needs no room of its own, so that a small request never waits for large ones.
 pub(super) const SMALL: usize = 64 << 10;
@@ -21,8 +21,14 @@ const BODIES: usize = 32 << 20;
 /// until they are on their way. Each has its own, since a client may read as slowly as it likes.
 const ANSWERS: usize = 32 << 20;
 
+/// The bytes of all single jobs that are being read, before it is known how large each is.
+const READS: usize = 64 << 20;
+
+/// The most that one of them has: a payload, a result, and its attempts.
+const LARGEST_READ: usize = 2 << 20;
+
 /// How long a request waits for room before it is told to come again.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -30,6 +36,7 @@ pub struct Room {
     singles: ByteBudget,
     batches: ByteBudget,
     answers: ByteBudget,
+    reads: ByteBudget,
     pages: ByteBudget,
 }
 
@@ -39,6 +46,7 @@ impl Default for Room {
             singles: ByteBudget::new(BODIES),
             batches: ByteBudget::new(BODIES),
             answers: ByteBudget::new(ANSWERS),
+            reads: ByteBudget::new(READS),
             pages: ByteBudget::new(ANSWERS),
         }
     }
@@ -58,7 +66,7 @@ impl Room {
 pub(super) async fn for_body(request: &HttpRequest, bytes: usize) -> Result<Reservation, Problem> {
     let room = Room::of(request);
     let budget = if bytes > SINGLE { room.batches } else { room.singles };
-    budget.take_within(bytes, PATIENCE).await.ok_or_else(no_room)
+    budget.take_within(bytes, ROOM_TIMEOUT).await.ok_or_else(no_room)
 }
 
 /// Room for an answer of so many bytes, where it needs any.
@@ -69,7 +77,15 @@ pub async fn for_answer(request: &HttpRequest, bytes: usize) -> Result<Option<Re
     if bytes <= SMALL {
         return Ok(None);
     }
-    Room::of(request).answers.take_within(bytes, PATIENCE).await.ok_or_else(no_room).map(Some)
+    Room::of(request).answers.take_within(bytes, ROOM_TIMEOUT).await.ok_or_else(no_room).map(Some)
+}
+
+/// Room for one job, to be taken before it is read; give back what it does not need when its size is known.
+///
+/// # Errors
+/// 503 where there is none for long.
+pub async fn for_read(request: &HttpRequest) -> Result<Reservation, Problem> {
+    Room::of(request).reads.take_within(LARGEST_READ, ROOM_TIMEOUT).await.ok_or_else(no_room)
 }
 
 /// Room for so many bytes of jobs that are read together with their payloads.
@@ -77,7 +93,7 @@ pub async fn for_answer(request: &HttpRequest, bytes: usize) -> Result<Option<Re
 /// # Errors
 /// 503 where there is none for long.
 pub async fn for_page(request: &HttpRequest, bytes: usize) -> Result<Reservation, Problem> {
-    Room::of(request).pages.take_within(bytes, PATIENCE).await.ok_or_else(no_room)
+    Room::of(request).pages.take_within(bytes, ROOM_TIMEOUT).await.ok_or_else(no_room)
 }
 
 fn no_room() -> Problem {

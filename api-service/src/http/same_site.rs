@@ -18,10 +18,10 @@ use actix_web::{
 };
 
 use super::{
+    Problem,
     authority::{AllowedHosts, AllowedOrigins, Authority, Origin},
     health,
 };
-use crate::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -1,4 +1,4 @@
-//! The HTTP server and its table of routes.
+//! The HTTP server: what goes around every route.
 
 use std::{net::TcpListener, rc::Rc, time::Duration};
 
@@ -9,20 +9,17 @@ use actix_web::{
     guard,
     http::{Method, header},
     middleware::{Condition, from_fn},
-    web::{self, Data},
+    web::{self, Data, ServiceConfig},
 };
-use shared_events::Broker;
+use service_kit::Health;
 
 use super::{
+    Problem,
     authority::AllowedOrigins,
     context, health,
     rest::read_rest,
     room::Room,
     same_site::{self, Allowed},
-};
-use crate::{
-    jobs::{self, Creator, Jobs, Lifecycle},
-    problem::Problem,
 };
 
 /// How long a client may take to send its request's head.
@@ -31,32 +28,29 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a connection may be idle; longer than a proxy keeps one, so that it closes first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// What routes work with.
-#[derive(Clone)]
-pub struct Services {
-    /// Creates jobs.
-    pub creator: Creator,
-    /// Reads jobs.
-    pub jobs: Jobs,
-    /// Shows whether NATS is there.
-    pub broker: Broker,
-    /// Changes what becomes of jobs.
-    pub lifecycle: Lifecycle,
+/// How requests are served.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
     /// How many threads serve.
     pub threads: usize,
     /// Under which hosts and from which origins' pages.
     pub allowed: Allowed,
+    /// How long requests under way may take after the stop.
+    pub grace: Duration,
 }
 
-/// Serves all routes.
+/// Serves the health endpoints, and what `routes` adds.
 ///
 /// # Errors
 /// Where the listener can not be used.
-pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std::io::Result<Server> {
-    let Services { creator, jobs, broker, lifecycle, threads, allowed } = services;
-    let (creator, jobs, broker, lifecycle) =
-        (Data::new(creator), Data::new(jobs), Data::new(broker), Data::new(lifecycle));
-    let room = Data::new(Room::default());
+pub fn serve(
+    listener: TcpListener,
+    settings: ServerSettings,
+    health: Health,
+    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> std::io::Result<Server> {
+    let ServerSettings { threads, allowed, grace } = settings;
+    let (health, room) = (Data::new(health), Data::new(Room::default()));
     let app = move || {
         let checked = Rc::new(allowed.clone());
         // The last one is the first that a request meets.
@@ -65,14 +59,10 @@ pub fn serve(listener: TcpListener, services: Services, grace: Duration) -> std:
             .wrap(from_fn(move |request, next| same_site::around(Rc::clone(&checked), request, next)))
             .wrap(from_fn(read_rest))
             .wrap(from_fn(context::around))
-            .app_data(creator.clone())
-            .app_data(jobs.clone())
-            .app_data(broker.clone())
-            .app_data(lifecycle.clone())
+            .app_data(health.clone())
             .app_data(room.clone())
             .configure(health::configure)
-            .configure(jobs::configure)
-            .configure(jobs::configure_legacy)
+            .configure(routes.clone())
             .default_service(web::to(|| async { Err::<String, _>(Problem::no_path()) }))
     };
     let server = HttpServer::new(app)

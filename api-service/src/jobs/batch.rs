@@ -8,14 +8,11 @@ use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
 
 use super::{
-    Creator, Draft, IdempotencyKey,
+    Creator, IdempotencyKey, NewJob,
     create::{Created, Member},
     view::JobView,
 };
-use crate::{
-    http::{Context, Fields, Query, answer, read_json},
-    problem::{FieldError, Problem},
-};
+use crate::http::{Context, FieldError, Fields, Problem, Query, answer, read_json};
 
 /// The largest body of a batch, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -30,7 +27,7 @@ const KEY: &str = "idempotency_key";
 #[derive(Serialize)]
 struct Answer<'a> {
     status: u16,
-    /// Its key was used before, for the same job: this is the first one.
+    /// Its key was used before, for the same job: this is the first one, without its payload and result.
     #[serde(skip_serializing_if = "is_false")]
     replayed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +95,7 @@ fn members(
 /// One of them; with its own key where the batch gives it none.
 fn member(mut fields: Fields<'_>, key: Option<IdempotencyKey>) -> Result<Member, Problem> {
     let own = fields.parsed(KEY);
-    Ok(Member { draft: Draft::read(fields)?, key: key.or(own) })
+    Ok(Member { new_job: NewJob::read(fields)?, key: key.or(own) })
 }
 
 /// A list, of which as many items are kept as a batch may have jobs.

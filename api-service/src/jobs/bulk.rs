@@ -13,10 +13,7 @@ use super::{
     routes::read_reason,
     store::Load,
 };
-use crate::{
-    http::{expect_no_fields, room},
-    problem::Problem,
-};
+use crate::http::{Problem, expect_no_fields, room};
 
 pub(super) async fn cancel(
     request: HttpRequest,
@@ -26,6 +23,7 @@ pub(super) async fn cancel(
     let page = PageRequest::read(request.query_string())?;
     let filter = page.filter.clone();
     let reason = read_reason(&request, body).await?;
+    let _room = room::for_page(&request, Load::BRIEF.room()).await?;
     let acted = lifecycle.cancel_many(page, reason.as_deref()).await?;
     Ok(answer(&filter, "cancel_requested", &acted))
 }

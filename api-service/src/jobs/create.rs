@@ -3,25 +3,27 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use service_kit::faults::gap;
+use service_kit::failpoints::failpoint;
 use shared_events::TraceContext;
 use tokio::runtime::Handle;
 use tracing::{debug, error};
 
 use super::{
-    Draft, Duty, IdempotencyKey, Job, Jobs,
-    document::job_id,
+    CreateError, IdempotencyKey, Job, Jobs, NewJob, NextAction, Outbox,
     idempotency::may_be_the_same,
+    model::job_id,
     remains::KEY_KEPT,
-    store::{Claim, Holder, Inserted},
+    store::{Holder, Inserted, UniqueKey},
 };
-use crate::{problem::Problem, relay::Relay};
+
+/// How often one request and another for the same object may make each other try again.
+const ROUNDS: usize = 10;
 
 /// Creates jobs.
 #[derive(Clone)]
 pub struct Creator {
     jobs: Jobs,
-    relay: Relay,
+    outbox: Arc<dyn Outbox>,
     rerun_window: Duration,
     announce_after: Duration,
     runtime: Handle,
@@ -32,7 +34,7 @@ pub struct Creator {
 pub enum Created {
     /// A new job.
     New(Arc<Job>),
-    /// The job that was created by the same request before.
+    /// The job that was created by the same request before; of a batch's, without payload and result.
     Before(Arc<Job>),
 }
 
@@ -40,7 +42,7 @@ pub enum Created {
 #[derive(Debug)]
 pub struct Member {
     /// The job.
-    pub draft: Draft,
+    pub new_job: NewJob,
     /// Its key.
     pub key: Option<IdempotencyKey>,
 }
@@ -64,35 +66,40 @@ fn by_key<E>(members: Vec<Result<Member, E>>) -> Vec<Vec<(usize, Result<Member, 
 impl Creator {
     /// Prepares it, to be used from any thread; called on the runtime that jobs are to be created on.
     #[must_use]
-    pub fn new(jobs: Jobs, relay: Relay, rerun_window: Duration, announce_after: Duration) -> Self {
-        Self { jobs, relay, rerun_window, announce_after, runtime: Handle::current() }
+    pub fn new(
+        jobs: Jobs,
+        outbox: Arc<dyn Outbox>,
+        rerun_window: Duration,
+        announce_after: Duration,
+    ) -> Self {
+        Self { jobs, outbox, rerun_window, announce_after, runtime: Handle::current() }
     }
 
     /// Stores the job, journaled, and has it announced.
     ///
     /// # Errors
-    /// 409 while the object's window is taken; 410 where the key's job is gone; 422 where the key was used for
-    /// something else; 503 where the job is not known to be stored.
+    /// [`CreateError`].
     pub async fn create(
         &self,
-        draft: Draft,
+        new_job: NewJob,
         key: Option<IdempotencyKey>,
         trace: TraceContext,
-    ) -> Result<Created, Problem> {
+    ) -> Result<Created, CreateError> {
         let creator = self.clone();
-        self.to_the_end(async move { creator.store(draft, key, trace).await }).await?
+        let member = Member { new_job, key };
+        self.to_the_end(async move { creator.store(member, trace, false).await }).await?
     }
 
     /// The same for many, all at once, so that they share the commit; each has its own answer, in order. Of
     /// several with one key, the first is stored, and the others are answered after it.
     ///
     /// # Errors
-    /// Where nothing is known of any of them.
-    pub async fn create_all(
+    /// [`CreateError::BrokeOff`]: nothing is known of any of them.
+    pub async fn create_all<E: From<CreateError> + Send + 'static>(
         &self,
-        members: Vec<Result<Member, Problem>>,
+        members: Vec<Result<Member, E>>,
         trace: TraceContext,
-    ) -> Result<Vec<Result<Created, Problem>>, Problem> {
+    ) -> Result<Vec<Result<Created, E>>, CreateError> {
         let creator = self.clone();
         self.to_the_end(async move {
             let creator = &creator;
@@ -104,25 +111,23 @@ impl Creator {
         .await
     }
 
-    /// Stores drafts one after the other, each with its place. Where the database or the broker has no room or
+    /// Stores jobs one after the other, each with its place. Where the database or the broker has no room or
     /// no answer for one, it is not asked about the rest.
-    async fn store_in_turn(
+    async fn store_in_turn<E: From<CreateError>>(
         &self,
-        members: Vec<(usize, Result<Member, Problem>)>,
+        members: Vec<(usize, Result<Member, E>)>,
         trace: TraceContext,
-    ) -> Vec<(usize, Result<Created, Problem>)> {
-        let (mut created, mut unavailable) = (Vec::with_capacity(members.len()), None);
+    ) -> Vec<(usize, Result<Created, E>)> {
+        let (mut created, mut failed) = (Vec::with_capacity(members.len()), None);
         for (index, member) in members {
-            let done = match (member, &unavailable) {
-                (Err(problem), _) => Err(problem),
-                (Ok(_), Some(problem)) => Err(Problem::clone(problem)),
-                (Ok(member), None) => self.store(member.draft, member.key, trace).await,
+            let done = match (member, &failed) {
+                (Err(error), _) => Err(error),
+                (Ok(_), Some(error)) => Err(CreateError::clone(error).into()),
+                (Ok(member), None) => self.store(member, trace, true).await.map_err(|error| {
+                    failed = error.is_of_the_service().then(|| error.clone());
+                    error.into()
+                }),
             };
-            if let Err(problem) = &done
-                && problem.status() == 503
-            {
-                unavailable = Some(problem.clone());
-            }
             created.push((index, done));
         }
         created
@@ -134,81 +139,79 @@ impl Creator {
     async fn to_the_end<T: Send + 'static>(
         &self,
         creating: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, CreateError> {
         self.runtime.spawn(creating).await.map_err(|panic| {
             error!(%panic, "creating a job broke off");
-            Problem::unavailable("creating the job broke off")
+            CreateError::BrokeOff
         })
     }
 
-    async fn store(
-        &self,
-        draft: Draft,
-        key: Option<IdempotencyKey>,
-        trace: TraceContext,
-    ) -> Result<Created, Problem> {
-        if self.relay.is_full(&draft.queue) {
-            return Err(Problem::outbox_full());
+    /// Stores a job; one that was created before is read briefly where `brief`.
+    async fn store(&self, member: Member, trace: TraceContext, brief: bool) -> Result<Created, CreateError> {
+        let Member { new_job, key } = member;
+        if self.outbox.is_full(&new_job.queue) {
+            return Err(CreateError::OutboxFull);
         }
-        let (clock, mark) = (self.jobs.mongo().clock(), self.relay.mark_for(&draft.queue));
-        let patience = if mark == Duty::Announce { self.announce_after } else { Duration::ZERO };
-        let job = Arc::new(draft.into_job(mark, key, clock.now(), clock.after(patience), trace));
-        // Each round either stores the job, finds a live hold, or has ended one that is over; two
-        // requests for one object can make each other try again, but not for long.
-        for _ in 0..10 {
-            gap("api.create.read");
+        let (clock, mark) = (self.jobs.mongo().clock(), self.outbox.mark_for(&new_job.queue));
+        let delay = if mark == NextAction::Announce { self.announce_after } else { Duration::ZERO };
+        let job = Arc::new(new_job.into_job(mark, key, clock.now(), clock.after(delay), trace));
+        // Each round either stores the job, finds a live key, or has freed one whose time is over.
+        for _ in 0..ROUNDS {
+            failpoint("api.create.read");
             match self.jobs.insert(Arc::clone(&job)).await? {
                 Inserted::Stored => {
                     debug!(target: "job", { job.id = %job.job_id(), job.kind = %job.kind, trace_id = trace.trace_id() }, "job created");
-                    gap("api.create.stored");
-                    self.relay.announce_soon(Arc::clone(&job)).await;
+                    failpoint("api.create.stored");
+                    self.outbox.announce_soon(Arc::clone(&job)).await;
                     return Ok(Created::New(job));
                 }
                 Inserted::Taken => {
-                    // The key comes first: a request that is sent again must not be refused by the
-                    // window that it has taken itself.
-                    if let Some(before) = self.created_before(&job).await? {
+                    // The idempotency key comes first: a request that is sent again must not be refused by the
+                    // dedup key that it has taken itself.
+                    if let Some(before) = self.created_before(&job, brief).await? {
                         return Ok(Created::Before(Arc::new(before)));
                     }
-                    self.end_window_that_is_over(&job).await?;
+                    self.free_dedup_key_that_is_over(&job).await?;
                 }
             }
         }
-        Err(Problem::unavailable("the object's window changes hands too quickly"))
+        Err(CreateError::Contended)
     }
 
-    async fn created_before(&self, job: &Job) -> Result<Option<Job>, Problem> {
+    async fn created_before(&self, job: &Job, brief: bool) -> Result<Option<Job>, CreateError> {
         let Some(key) = job.idempotency_key.as_deref() else { return Ok(None) };
-        let Some(holder) = self.jobs.holder(Claim::Key, key).await? else { return Ok(None) };
-        if self.left_ms(&holder, KEY_KEPT) <= 0 {
-            self.jobs.end_hold(Claim::Key, holder.id(), key).await?;
+        let holder = self.jobs.holder(UniqueKey::Idempotency, key, brief).await?;
+        let Some(holder) = holder else { return Ok(None) };
+        if self.left(&holder, KEY_KEPT).is_zero() {
+            self.jobs.free_key(UniqueKey::Idempotency, holder.id(), key).await?;
             return Ok(None);
         }
-        let id = job_id(holder.id()).to_string();
+        let id = job_id(holder.id());
         let (stored, hash) = (holder.idempotency_hash(), job.idempotency_hash.as_deref());
         if !may_be_the_same(stored.unwrap_or_default(), hash.unwrap_or_default()) {
-            return Err(Problem::key_reused(&id));
+            return Err(CreateError::KeyReused(id));
         }
         match holder {
             Holder::Job(job) => Ok(Some(*job)),
-            Holder::Gone(_) => Err(Problem::job_gone(&id)),
+            Holder::Gone(_) => Err(CreateError::Gone(id)),
         }
     }
 
-    async fn end_window_that_is_over(&self, job: &Job) -> Result<(), Problem> {
+    async fn free_dedup_key_that_is_over(&self, job: &Job) -> Result<(), CreateError> {
         let Some(object_id) = job.object_id.as_deref() else { return Ok(()) };
-        let Some(holder) = self.jobs.holder(Claim::Window, object_id).await? else { return Ok(()) };
-        let left_ms = self.left_ms(&holder, self.rerun_window);
-        if left_ms > 0 {
-            let seconds = u64::try_from(left_ms).unwrap_or(1).div_ceil(1000);
-            return Err(Problem::duplicate_object(&job_id(holder.id()).to_string(), seconds));
+        let holder = self.jobs.holder(UniqueKey::Dedup, object_id, true).await?;
+        let Some(holder) = holder else { return Ok(()) };
+        let left = self.left(&holder, self.rerun_window);
+        if !left.is_zero() {
+            return Err(CreateError::DuplicateObject { holder: job_id(holder.id()), left });
         }
-        Ok(self.jobs.end_hold(Claim::Window, holder.id(), object_id).await?)
+        Ok(self.jobs.free_key(UniqueKey::Dedup, holder.id(), object_id).await?)
     }
 
-    /// How much of `kept` since the job's creation is left, in milliseconds.
-    fn left_ms(&self, holder: &Holder, kept: Duration) -> i64 {
+    /// How much of `kept` since the job's creation is left.
+    fn left(&self, holder: &Holder, kept: Duration) -> Duration {
         let age_ms = self.jobs.mongo().clock().now_ms() - holder.created_at().timestamp_millis();
-        service_kit::clock::millis(kept) - age_ms
+        let left_ms = service_kit::clock::millis(kept) - age_ms;
+        Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
     }
 }

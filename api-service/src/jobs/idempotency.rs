@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use actix_web::HttpRequest;
 use shared_events::{Limits, Priority, Queue};
 
-use super::{Draft, canonical::CanonicalObject};
-use crate::problem::{FieldError, Problem};
+use super::{NewJob, canonical::CanonicalObject};
+use crate::http::{FieldError, Problem};
 
 /// The longest key that a client may choose, in bytes.
 const MAX_KEY: usize = 256;
@@ -71,11 +71,10 @@ impl IdempotencyKey {
     }
 }
 
-/// What tells a draft from others: the same for the same fields, in whatever order and spacing they were sent,
+/// What tells a new job from others: the same for the same fields, in whatever order and spacing they were sent,
 /// and whether a field that has its default was sent or not.
-pub(super) fn request_hash(draft: &Draft) -> String {
-    let digest: String = fields(draft).sha256().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{HASH_VERSION}:{digest}")
+pub(super) fn request_hash(new_job: &NewJob) -> String {
+    format!("{HASH_VERSION}:{}", hex::encode(fields(new_job).sha256()))
 }
 
 /// Whether a hash that was stored with a key may be that of the request that made this one: it is the same, or
@@ -85,8 +84,8 @@ pub(super) fn may_be_the_same(stored: &str, hash: &str) -> bool {
     stored == hash || version(stored) != version(hash)
 }
 
-fn fields(draft: &Draft) -> CanonicalObject {
-    let Draft { kind, payload, queue, priority, object_id, limits } = draft;
+fn fields(new_job: &NewJob) -> CanonicalObject {
+    let NewJob { kind, payload, queue, priority, object_id, limits } = new_job;
     let Limits { timeout_s, max_attempts } = Limits::default();
     let mut fields = CanonicalObject::default();
     fields.add("kind", &Some(kind), &None);
@@ -104,12 +103,12 @@ mod tests {
     use super::*;
     use crate::http::Fields;
 
-    fn draft(json: &str) -> Draft {
-        Draft::read(Fields::parse(json.as_bytes()).unwrap()).unwrap()
+    fn new_job(json: &str) -> NewJob {
+        NewJob::read(Fields::parse(json.as_bytes()).unwrap()).unwrap()
     }
 
     fn text(json: &str) -> String {
-        fields(&draft(json)).text()
+        fields(&new_job(json)).text()
     }
 
     #[test]
@@ -147,16 +146,16 @@ mod tests {
             ),
         ] {
             assert_eq!(text(json), canonical);
-            assert_eq!(request_hash(&draft(json)), hash);
+            assert_eq!(request_hash(&new_job(json)), hash);
         }
     }
 
     #[test]
     fn order_spacing_and_defaults_do_not_count() {
-        let short = request_hash(&draft(r#"{"kind":"noop"}"#));
+        let short = request_hash(&new_job(r#"{"kind":"noop"}"#));
         let long = r#" { "max_attempts" : 5, "timeout_s":46,"priority":"normal", "queue":"default","payload": { },
             "kind":"noop" } "#;
-        assert_eq!(request_hash(&draft(long)), short);
+        assert_eq!(request_hash(&new_job(long)), short);
         for other in [
             r#"{"kind":"noop","payload":{"a":1}}"#,
             r#"{"kind":"noop","queue":"a"}"#,
@@ -166,13 +165,13 @@ mod tests {
             r#"{"kind":"noop","max_attempts":4}"#,
             r#"{"kind":"own"}"#,
         ] {
-            assert_ne!(request_hash(&draft(other)), short, "{other}");
+            assert_ne!(request_hash(&new_job(other)), short, "{other}");
         }
     }
 
     #[test]
     fn numbers_and_strings_of_a_payload_count_by_their_text() {
-        let of = |payload: &str| request_hash(&draft(&format!(r#"{{"kind":"own","payload":{payload}}}"#)));
+        let of = |payload: &str| request_hash(&new_job(&format!(r#"{{"kind":"own","payload":{payload}}}"#)));
         assert_eq!(of(r#"{"a":1,"b":[2]}"#), of(r#"{ "b" : [ 2 ], "a" : 1 }"#));
         assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":1.0}"#));
         assert_ne!(of(r#"{"a":"é"}"#), of(r#"{"a":"\u00e9"}"#));

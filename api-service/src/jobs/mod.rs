@@ -4,24 +4,51 @@ mod batch;
 mod bulk;
 mod canonical;
 mod create;
-mod document;
-mod draft;
+mod errors;
 mod filter;
 mod idempotency;
-mod legacy;
 mod lifecycle;
+mod model;
+mod new_job;
+mod problems;
 mod remains;
 mod retention;
 mod routes;
 mod store;
 mod view;
+mod waiters;
 
-pub use create::Creator;
-pub use document::{Announced, Duty, Generations, Job};
-pub use draft::Draft;
+pub use create::{Created, Creator};
+pub use errors::{CreateError, LifecycleError};
 pub use idempotency::IdempotencyKey;
-pub use legacy::configure as configure_legacy;
 pub use lifecycle::Lifecycle;
+pub use model::{Announced, Generations, Job, NextAction};
+pub(crate) use model::{date, position, stored_id};
+pub(crate) use new_job::MAX_OBJECT_ID;
+pub use new_job::NewJob;
+pub(crate) use remains::may_be_gone;
 pub use retention::Retention;
 pub use routes::configure;
-pub use store::{Jobs, Note, OpenJob, Taken};
+pub use store::{EARLIER_RUNS, JOBS, Jobs, Stub};
+pub use waiters::Waiters;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use shared_events::Queue;
+
+/// What creating jobs and changing what becomes of them needs of the outbox.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Whether too many announcements wait for one more job of this queue to be taken.
+    fn is_full(&self, queue: &Queue) -> bool;
+
+    /// The outbox mark of a new run in this queue.
+    fn mark_for(&self, queue: &Queue) -> NextAction;
+
+    /// Publishes what the job's mark asks for in the background, as soon as not too many are under way.
+    async fn announce_soon(&self, job: Arc<Job>);
+
+    /// Has the marks looked at soon.
+    fn wake(&self);
+}

@@ -8,8 +8,8 @@ use shared_events::{JobId, streams};
 
 use super::Job;
 
-/// How long an idempotency key is remembered from its job's creation on; also the longest window of an object.
-pub(super) const KEY_KEPT: Duration = Duration::from_secs(86_400);
+/// How long an idempotency key is remembered from its job's creation on; also the longest that an object refuses another job.
+pub(crate) const KEY_KEPT: Duration = Duration::from_secs(86_400);
 
 /// How long after a run's end events about it may still come: an announcement that is delivered again has its end told again.
 const EVENTS_COME: Duration = streams::STALE_AFTER;
@@ -19,7 +19,7 @@ const EVENTS_COME: Duration = streams::STALE_AFTER;
 pub(super) enum Remains {
     /// The job as it is.
     Job,
-    /// A stub: its key, its window and its id stay taken until then.
+    /// A stub: its keys and its id stay taken until then.
     Stub {
         /// When all promises are over.
         until: DateTime,
@@ -53,7 +53,7 @@ impl Life {
         }
     }
 
-    /// Until when its key, its window or its id may still be asked for, where it ended then.
+    /// Until when its keys or its id may still be asked for, where it ended then.
     pub(super) fn promised_until(self, ended_at: DateTime) -> DateTime {
         after(self.created_at, KEY_KEPT).max(after(ended_at, EVENTS_COME))
     }
@@ -65,7 +65,7 @@ fn after(date: DateTime, duration: Duration) -> DateTime {
 
 /// Whether a job that is not here may once have been, as far as its id's time tells: a stub stays at least for as long
 /// as events come after an end, and no job ends before it is created.
-pub(super) fn may_be_gone(id: JobId, now: DateTime) -> bool {
+pub(crate) fn may_be_gone(id: JobId, now: DateTime) -> bool {
     let created_at = id.uuid().get_timestamp().map(|time| time.to_unix().0);
     let created_at = created_at.and_then(|seconds| i64::try_from(seconds).ok());
     created_at.is_some_and(|seconds| after(DateTime::from_millis(seconds * 1000), EVENTS_COME) <= now)

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Jobs,
-    document::timestamp,
     filter::first_id,
+    model::timestamp,
     remains::Remains,
     store::{EARLIER_RUNS, JOBS, Kept},
 };
@@ -29,7 +29,7 @@ pub struct Retention {
 impl Retention {
     /// Removes what is over, again and again, until told to stop.
     pub async fn run(&self, stop: &CancellationToken) {
-        retention::keep(self.kept, stop, || self.pass(stop)).await;
+        retention::run(self.kept, stop, || self.pass(stop)).await;
     }
 
     async fn pass(&self, stop: &CancellationToken) -> Result<(), StoreError> {

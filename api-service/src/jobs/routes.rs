@@ -11,19 +11,17 @@ use service_kit::Weigh;
 use shared_events::JobId;
 
 use super::{
-    Creator, Draft, Jobs, Lifecycle, batch, bulk,
+    Creator, Jobs, Lifecycle, NewJob, batch, bulk,
     create::Created,
     filter::PageRequest,
     idempotency::IdempotencyKey,
-    store::Load,
+    problems::no_job,
+    store::{EARLIER_BYTES, Load},
     view::{AttemptView, JobView},
 };
-use crate::{
-    http::{
-        Context, Query, answer, expect_no_fields, get_or_head, method_not_allowed, read_json,
-        read_optional_json, room,
-    },
-    problem::Problem,
+use crate::http::{
+    Context, Problem, Query, answer, expect_no_fields, get_or_head, method_not_allowed, read_json,
+    read_optional_json, room,
 };
 
 /// The largest body of one job, in bytes: its payload's 512 KiB and room for the rest.
@@ -75,9 +73,9 @@ async fn create(
     Query::expect_none(request.query_string())?;
     let key = IdempotencyKey::of_header(&request)?;
     let body = read_json(&request, body, MAX_BODY).await?;
-    let draft = Draft::read(body.fields()?)?;
+    let new_job = NewJob::read(body.fields()?)?;
     let room = body.into_room();
-    let created = creator.create(draft, key, context.trace).await?;
+    let created = creator.create(new_job, key, context.trace).await?;
     let (mut answer, job) = match &created {
         Created::New(job) => (HttpResponse::Created(), job),
         Created::Before(job) => (HttpResponse::Ok(), job),
@@ -115,12 +113,13 @@ async fn read(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpRe
     let mut query = Query::parse(request.query_string())?;
     let wait = query.number("wait_s", 0..=MAX_WAIT_S)?;
     query.finish()?;
-    let job = match wait {
-        None => lifecycle.get(id).await?,
-        Some(seconds) => lifecycle.get_ended(id, Duration::from_secs(seconds as u64)).await?,
-    };
-    let room = room::for_answer(&request, job.weight()).await?;
-    Ok(answer::json(HttpResponse::Ok(), &JobView::from(&job), room))
+    if let Some(seconds) = wait {
+        lifecycle.wait_until_ended(id, Duration::from_secs(seconds as u64)).await?;
+    }
+    let mut room = room::for_read(&request).await?;
+    let job = lifecycle.get(id).await?;
+    room.shrink_to(job.weight());
+    Ok(answer::json(HttpResponse::Ok(), &JobView::from(&job), Some(room)))
 }
 
 async fn delete(request: HttpRequest, lifecycle: Data<Lifecycle>) -> Result<HttpResponse, Problem> {
@@ -138,9 +137,12 @@ async fn cancel(
     let id = job_id(&request)?;
     Query::expect_none(request.query_string())?;
     let reason = read_reason(&request, body).await?;
-    let job = lifecycle.cancel(id, reason.as_deref()).await?;
-    let mut answer = if job.status.is_terminal() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
-    Ok(answer.json(JobView::from(&job)))
+    lifecycle.cancel(id, reason.as_deref()).await?;
+    let mut room = room::for_read(&request).await?;
+    let job = lifecycle.get(id).await?;
+    room.shrink_to(job.weight());
+    let answer = if job.status.is_terminal() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
+    Ok(answer::json(answer, &JobView::from(&job), Some(room)))
 }
 
 async fn retry(
@@ -151,8 +153,10 @@ async fn retry(
     let id = job_id(&request)?;
     Query::expect_none(request.query_string())?;
     expect_no_fields(&request, body).await?;
+    let mut room = room::for_read(&request).await?;
     let job = lifecycle.retry(id).await?;
-    Ok(HttpResponse::Accepted().json(JobView::from(job.as_ref())))
+    room.shrink_to(job.weight());
+    Ok(answer::json(HttpResponse::Accepted(), &JobView::from(job.as_ref()), Some(room)))
 }
 
 async fn attempts(
@@ -162,8 +166,9 @@ async fn attempts(
 ) -> Result<HttpResponse, Problem> {
     let id = job_id(&request)?;
     Query::expect_none(request.query_string())?;
+    let _room = room::for_page(&request, EARLIER_BYTES).await?;
     let job = lifecycle.get(id).await?;
-    let earlier = if job.run > 1 { jobs.earlier_runs(job.id).await? } else { Vec::new() };
+    let earlier = if job.run > 1 { jobs.earlier_runs(job.id, job.run).await? } else { Vec::new() };
     let attempts = AttemptView::latest(&job, &earlier);
     Ok(HttpResponse::Ok().json(serde_json::json!({ "attempts": attempts })))
 }
@@ -179,5 +184,5 @@ pub(super) async fn read_reason(request: &HttpRequest, body: Payload) -> Result<
 
 fn job_id(request: &HttpRequest) -> Result<JobId, Problem> {
     let text = request.match_info().get("id").unwrap_or_default();
-    text.parse().map_err(|_| Problem::no_job(text))
+    text.parse().map_err(|_| no_job(text))
 }

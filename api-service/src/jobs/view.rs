@@ -7,7 +7,7 @@ use shared_events::{
     WorkerId,
 };
 
-use super::{Job, document::timestamp};
+use super::{Job, model::timestamp};
 
 /// The JSON of a job. What is not known yet is absent.
 #[derive(Debug, Serialize)]
@@ -38,6 +38,9 @@ pub(super) struct JobView<'a> {
     result: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a JobError>,
+    /// While it is queued: what it waits for, where that is not its time alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'a JobError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<CancelReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,11 +71,17 @@ impl<'a> From<&'a Job> for JobView<'a> {
             payload: job.payload.as_deref().and_then(raw),
             result: job.result.as_deref().and_then(raw),
             error: job.error.as_ref(),
+            waits_for: job.attempts.last().filter(|_| waits).and_then(waits_for),
             reason: job.reason,
             cancel_requested_at: job.cancel.as_ref().map(|cancel| timestamp(cancel.requested_at)),
             cancel_reason: job.cancel.as_ref().and_then(|cancel| cancel.reason.as_deref()),
         }
     }
+}
+
+/// What a run waits for that a worker gave back, uncharged, and said why: such as one with a handler for its kind.
+fn waits_for(latest: &AttemptSummary) -> Option<&JobError> {
+    latest.error.as_ref().filter(|_| latest.outcome == AttemptOutcome::Released)
 }
 
 /// How many attempts are shown.

@@ -1,4 +1,4 @@
-//! Whether an answer is one that the README allows.
+//! Whether an answer is one that `docs/api.md` allows.
 
 use e2e::RawAnswer;
 use serde_json::Value;

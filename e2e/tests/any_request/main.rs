@@ -1,4 +1,4 @@
-//! Any request gets an answer that the README allows, and one that is refused changes nothing.
+//! Any request gets an answer that `docs/api.md` allows, and one that is refused changes nothing.
 //!
 //! Requests are generated from a seed: all routes and methods, with ids, parameters, bodies and headers that are
 //! right, nearly right, or no HTTP at all. They go through nginx to a running stack, one after the other, so that

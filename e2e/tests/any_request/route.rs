@@ -1,4 +1,4 @@
-//! The routes, and what each may answer: the table of the README.
+//! The routes, and what each may answer: the table of `docs/api.md`.
 
 /// A route, or the lack of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

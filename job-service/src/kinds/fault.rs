@@ -3,24 +3,28 @@
 //!
 //! Payload: `{"attempts": ["retry", "panic", "done"], "pause_s": 0.1, "linger_s": 0.1, "gate": "/a/file"}`: what each
 //! attempt does after the pause and as soon as there is such a file; the last one stands for all later ones. `done` has
-//! an effect, which the chronicle keeps, lingers, and is done. `hang` waits for ever, `block` blocks its thread for
-//! ever. With `result_bytes` its result is a JSON text of so many bytes; with `error_bytes` the message of an error is
-//! so many bytes of what JSON has to escape.
+//! an effect, which the history keeps, lingers, and is done; `tidy` waits until it is told to stop, has its effect then,
+//! and stops. `hang` waits for ever, whatever it is told; `block` blocks its thread for ever. With `result_bytes` its
+//! result is a JSON text of so many bytes; with `error_bytes` the message of an error is so many bytes of what JSON has
+//! to escape. With `after_s` a retry says when to try again; with `output` errors carry one.
 
 use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
-use shared_events::JobError;
+use shared_events::{
+    JobError, JsonText,
+    payloads::{BadPayload, Payload},
+};
 
-use super::{Attempt, Handler, Verdict, done};
-use crate::chronicle::Chronicle;
+use super::{Context, Handler, HandlerResult};
+use crate::history::History;
 
-pub(super) struct Fault(pub(super) Chronicle);
+pub(super) struct FaultHandler(pub(super) History);
 
 #[derive(Debug, Deserialize)]
-struct Payload {
+pub(super) struct Fault {
     attempts: Vec<Act>,
     #[serde(default)]
     pause_s: f64,
@@ -29,6 +33,17 @@ struct Payload {
     result_bytes: Option<usize>,
     error_bytes: Option<usize>,
     gate: Option<PathBuf>,
+    after_s: Option<f64>,
+    output: Option<JsonText>,
+}
+
+impl Payload for Fault {
+    const KIND: &'static str = "fault";
+
+    fn read(payload: &JsonText) -> Result<Self, BadPayload> {
+        serde_json::from_str(payload.as_str())
+            .map_err(|error| BadPayload { field: "payload".to_owned(), message: error.to_string() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -41,44 +56,52 @@ enum Act {
     Abort,
     Hang,
     Block,
+    Tidy,
 }
 
 #[async_trait]
-impl Handler for Fault {
-    async fn attempt(&self, attempt: Attempt) -> Verdict {
-        let payload: Payload = match serde_json::from_str(attempt.payload.as_str()) {
-            Ok(payload) => payload,
-            Err(error) => return Verdict::Fail(JobError::new("bad_payload", error.to_string())),
-        };
+impl Handler for FaultHandler {
+    type Input = Fault;
+
+    async fn run(&self, context: &Context, payload: Fault) -> HandlerResult {
         pause(payload.pause_s).await;
         while payload.gate.as_ref().is_some_and(|gate| !gate.exists()) {
             pause(0.01).await;
         }
-        let index = usize::try_from(attempt.number - 1).unwrap_or(usize::MAX);
+        let (run, number) = (context.run_id(), context.attempt());
+        let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
         let act = payload.attempts.get(index).or(payload.attempts.last()).copied().unwrap_or(Act::Done);
         let message = match payload.error_bytes {
             Some(bytes) => "\u{1}".repeat(bytes),
-            None => format!("attempt {} was to go wrong", attempt.number),
+            None => format!("attempt {number} was to go wrong"),
         };
-        let planned = || JobError::new("planned", message);
+        let error = || JobError::new("planned", message);
         match act {
             Act::Done => {
-                self.0.effect(attempt.run, attempt.number);
+                self.0.effect(run, number);
                 pause(payload.linger_s).await;
                 match payload.result_bytes {
                     // Two of them are its quotes.
-                    Some(bytes) => done(&json!("x".repeat(bytes.saturating_sub(2)))),
-                    None => done(&json!({ "attempt": attempt.number })),
+                    Some(bytes) => HandlerResult::done(&json!("x".repeat(bytes.saturating_sub(2)))),
+                    None => HandlerResult::done(&json!({ "attempt": number })),
                 }
             }
-            Act::Retry => Verdict::Retry(planned()),
-            Act::Fail => Verdict::Fail(planned()),
-            Act::Panic => panic!("attempt {} was to panic", attempt.number),
+            Act::Retry => {
+                let after = payload.after_s.map(Duration::from_secs_f64);
+                HandlerResult::Retry { error: error(), after, output: payload.output }
+            }
+            Act::Fail => HandlerResult::Fail { error: error(), output: payload.output },
+            Act::Panic => panic!("attempt {number} was to panic"),
             Act::Abort => std::process::abort(),
             Act::Hang => std::future::pending().await,
             Act::Block => loop {
                 std::thread::park();
             },
+            Act::Tidy => {
+                context.stopped().await;
+                self.0.effect(run, number);
+                HandlerResult::Stopped
+            }
         }
     }
 }

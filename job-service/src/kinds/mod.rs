@@ -1,99 +1,157 @@
 //! The kinds of jobs that this worker can do: one file each, behind one trait. To add a kind, write
-//! its file and add its line to [`Registry::new`].
+//! its payload type and its handler, and add its line to [`Registry::new`] (`docs/adding-a-kind.md`).
 
+mod context;
 mod fault;
 mod noop;
 mod shuffle;
 mod sleep;
 
-use std::{collections::HashMap, sync::Arc};
+pub use context::{Context, Progress};
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use shared_events::{JobError, JsonText, Kind, RunId};
-use tokio_util::sync::CancellationToken;
+use serde::Serialize;
+use shared_events::{JobError, JsonText, Kind, payloads::Payload};
 
-use crate::chronicle::Chronicle;
+use crate::history::History;
+
+/// How long a handler has to come to an end that is told to stop, unless its kind says otherwise.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Does the work of one kind.
 #[async_trait]
-pub trait Handler: Send + Sync {
-    /// Makes one attempt. The future is dropped when the attempt is over its time, cancelled, or
-    /// taken over, so whatever must be undone belongs into destructors.
+pub trait Handler: Send + Sync + 'static {
+    /// What it works on; the same type checks payloads before jobs are stored.
+    type Input: Payload + Send;
+
+    /// How long it may take to come to an end after [`Context::stopped`]; then its future is dropped.
+    fn grace(&self) -> Duration {
+        GRACE
+    }
+
+    /// Makes one attempt.
     ///
     /// An attempt may be made again after a crash: effects on the outside should be keyed by
-    /// [`Attempt::run`].
-    async fn attempt(&self, attempt: Attempt) -> Verdict;
-}
-
-/// What a handler gets.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    /// The run: the same in all its attempts.
-    pub run: RunId,
-    /// Which attempt of it, from 1.
-    pub number: u32,
-    /// The job's payload: a JSON object.
-    pub payload: JsonText,
-    /// Cancelled when the attempt is to stop, just before its future is dropped.
-    pub stop: CancellationToken,
+    /// [`Context::run_id`].
+    async fn run(&self, context: &Context, input: Self::Input) -> HandlerResult;
 }
 
 /// What a handler can say.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum HandlerResult {
     /// It is done; the result, where there is one, is shown to the client.
     Done(Option<JsonText>),
     /// It went wrong and may go better next time.
-    Retry(JobError),
+    Retry {
+        /// What went wrong.
+        error: JobError,
+        /// When to try again; with back-off where it does not say.
+        after: Option<Duration>,
+        /// What it has all the same; shown to the client where it is not tried again.
+        output: Option<JsonText>,
+    },
     /// It went wrong and always will.
-    Fail(JobError),
+    Fail {
+        /// What went wrong.
+        error: JobError,
+        /// What it has all the same, shown to the client.
+        output: Option<JsonText>,
+    },
+    /// It came to an end since it was told to stop.
+    Stopped,
 }
 
-/// Which handler does which kind.
-#[derive(Clone)]
-pub struct Registry(Arc<HashMap<&'static str, Box<dyn Handler>>>);
+impl HandlerResult {
+    /// Done, with this result.
+    #[must_use]
+    pub fn done(result: &impl Serialize) -> Self {
+        match JsonText::of(result) {
+            Ok(result) => Self::Done(Some(result)),
+            Err(error) => Self::fail(JobError::new("bad_result", error.to_string())),
+        }
+    }
+
+    /// To be tried again, with back-off.
+    #[must_use]
+    pub const fn retry(error: JobError) -> Self {
+        Self::Retry { error, after: None, output: None }
+    }
+
+    /// Failed for good.
+    #[must_use]
+    pub const fn fail(error: JobError) -> Self {
+        Self::Fail { error, output: None }
+    }
+}
+
+/// A handler whatever its input is.
+#[async_trait]
+trait AnyHandler: Send + Sync {
+    fn grace(&self) -> Duration;
+    async fn run(&self, context: &Context, payload: &JsonText) -> HandlerResult;
+}
+
+#[async_trait]
+impl<H: Handler> AnyHandler for H {
+    fn grace(&self) -> Duration {
+        Handler::grace(self)
+    }
+
+    async fn run(&self, context: &Context, payload: &JsonText) -> HandlerResult {
+        match H::Input::read(payload) {
+            Ok(input) => Handler::run(self, context, input).await,
+            // It will not read better next time.
+            Err(error) => HandlerResult::fail(JobError::new("bad_payload", error.to_string())),
+        }
+    }
+}
+
+/// Which handler does which kind. Copies share them.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<HashMap<&'static str, Box<dyn AnyHandler>>>);
 
 impl Registry {
     /// All kinds; `faults` adds the one that misbehaves on purpose.
     #[must_use]
-    pub fn new(faults: bool, chronicle: &Chronicle) -> Self {
-        let mut kinds: HashMap<&'static str, Box<dyn Handler>> = HashMap::new();
-        kinds.insert("noop", Box::new(noop::Noop));
-        kinds.insert("shuffle", Box::new(shuffle::Shuffle));
-        kinds.insert("sleep", Box::new(sleep::Sleep));
-        if faults {
-            kinds.insert("fault", Box::new(fault::Fault(chronicle.clone())));
-        }
-        Self(Arc::new(kinds))
+    pub fn new(faults: bool, history: &History) -> Self {
+        let registry =
+            Self::default().with(noop::NoopHandler).with(shuffle::ShuffleHandler).with(sleep::SleepHandler);
+        if faults { registry.with(fault::FaultHandler(history.clone())) } else { registry }
     }
 
-    /// Makes an attempt of this kind; an unknown kind is a failed attempt `unknown_kind`.
-    pub async fn attempt(&self, kind: &Kind, attempt: Attempt) -> Verdict {
+    /// The same with one more handler.
+    ///
+    /// # Panics
+    /// Where the registry is shared already.
+    #[must_use]
+    pub fn with<H: Handler>(mut self, handler: H) -> Self {
+        let handlers = Arc::get_mut(&mut self.0).expect("it is shared after it is complete");
+        handlers.insert(H::Input::KIND, Box::new(handler));
+        self
+    }
+
+    /// How long a handler of this kind may take to stop; none where there is no handler.
+    #[must_use]
+    pub fn grace(&self, kind: &Kind) -> Option<Duration> {
+        self.0.get(kind.as_str()).map(|handler| handler.grace())
+    }
+
+    /// Makes an attempt of this kind.
+    pub async fn run(&self, kind: &Kind, context: Context, payload: &JsonText) -> HandlerResult {
         match self.0.get(kind.as_str()) {
-            Some(handler) => handler.attempt(attempt).await,
-            None => Verdict::Retry(JobError::new(
-                "unknown_kind",
-                format!("this worker has no handler for {kind}"),
-            )),
+            Some(handler) => handler.run(&context, payload).await,
+            None => {
+                let message = format!("there is no handler for {kind}");
+                HandlerResult::retry(JobError::new("unknown_kind", message))
+            }
         }
     }
 }
 
-impl std::fmt::Debug for Registry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// The verdict on a payload that the handler can not read: it will not read better next time.
-fn bad_payload(error: &shared_events::payloads::BadPayload) -> Verdict {
-    Verdict::Fail(JobError::new("bad_payload", error.to_string()))
-}
-
-/// The verdict with this result.
-fn done(result: &serde_json::Value) -> Verdict {
-    match JsonText::of(result) {
-        Ok(result) => Verdict::Done(Some(result)),
-        Err(error) => Verdict::Fail(JobError::new("bad_result", error.to_string())),
     }
 }

@@ -1,14 +1,17 @@
 //! `noop`: does nothing, at once.
 
 use async_trait::async_trait;
+use shared_events::payloads::Noop;
 
-use super::{Attempt, Handler, Verdict};
+use super::{Context, Handler, HandlerResult};
 
-pub(super) struct Noop;
+pub(super) struct NoopHandler;
 
 #[async_trait]
-impl Handler for Noop {
-    async fn attempt(&self, _: Attempt) -> Verdict {
-        Verdict::Done(None)
+impl Handler for NoopHandler {
+    type Input = Noop;
+
+    async fn run(&self, _: &Context, _: Noop) -> HandlerResult {
+        HandlerResult::Done(None)
     }
 }

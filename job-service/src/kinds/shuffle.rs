@@ -5,21 +5,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::seq::SliceRandom;
 use serde_json::json;
-use shared_events::payloads::read_shuffle;
+use shared_events::payloads::Shuffle;
 
-use super::{Attempt, Handler, Verdict, bad_payload, done};
+use super::{Context, Handler, HandlerResult};
 
-pub(super) struct Shuffle;
+pub(super) struct ShuffleHandler;
 
 #[async_trait]
-impl Handler for Shuffle {
-    async fn attempt(&self, attempt: Attempt) -> Verdict {
-        let payload = match read_shuffle(&attempt.payload) {
-            Ok(payload) => payload,
-            Err(error) => return bad_payload(&error),
-        };
-        tokio::time::sleep(Duration::from_secs_f64(payload.pause_s)).await;
-        done(&json!({ "text": shuffled(&payload.text) }))
+impl Handler for ShuffleHandler {
+    type Input = Shuffle;
+
+    async fn run(&self, context: &Context, Shuffle { text, pause_s }: Shuffle) -> HandlerResult {
+        if !context.sleep(Duration::from_secs_f64(pause_s)).await {
+            return HandlerResult::Stopped;
+        }
+        HandlerResult::done(&json!({ "text": shuffled(&text) }))
     }
 }
 

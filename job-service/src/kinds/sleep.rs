@@ -4,22 +4,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use shared_events::payloads::read_sleep;
+use shared_events::payloads::Sleep;
 
-use super::{Attempt, Handler, Verdict, bad_payload, done};
+use super::{Context, Handler, HandlerResult};
 
-pub(super) struct Sleep;
+pub(super) struct SleepHandler;
 
 #[async_trait]
-impl Handler for Sleep {
-    async fn attempt(&self, attempt: Attempt) -> Verdict {
-        let payload = match read_sleep(&attempt.payload) {
-            Ok(payload) => payload,
-            Err(error) => return bad_payload(&error),
-        };
-        let seconds = rand::random_range(payload.min_s..=payload.max_s);
-        let millis = (seconds * 1000.0).round();
-        tokio::time::sleep(Duration::from_secs_f64(millis / 1000.0)).await;
-        done(&json!({ "slept_s": millis / 1000.0 }))
+impl Handler for SleepHandler {
+    type Input = Sleep;
+
+    async fn run(&self, context: &Context, Sleep { min_s, max_s }: Sleep) -> HandlerResult {
+        let millis = (rand::random_range(min_s..=max_s) * 1000.0).round();
+        if !context.sleep(Duration::from_secs_f64(millis / 1000.0)).await {
+            return HandlerResult::Stopped;
+        }
+        HandlerResult::done(&json!({ "slept_s": millis / 1000.0 }))
     }
 }

@@ -1,11 +1,16 @@
-//! The ledger: one document a run, sole judge of how a run ended.
+//! The ledger: one document a run, sole judge of how a run ended. It knows neither what runs here nor who is told.
 
-mod examine;
 mod fence;
-mod run;
+mod model;
+mod next_step;
+mod retention;
 mod store;
+mod transitions;
 
-pub use examine::{Found, examine};
-pub use run::{Duty, Ending, Run};
-pub(crate) use store::RUNS;
-pub use store::{Announced, CancelWanted, Cancels, Claimed, Ledger, Recorded, Renewal, Taken};
+#[cfg(test)]
+pub(crate) use model::tests;
+pub use model::{AttemptEnd, EndedRun, NextAction, Run};
+pub use next_step::{NextStep, next_step};
+pub use retention::Retention;
+pub(crate) use store::PACING;
+pub use store::{CancelRequest, Cancels, DueRuns, Ledger, RUNS, Recorded, Renewal, Runs, Taken};

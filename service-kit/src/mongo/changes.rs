@@ -11,7 +11,7 @@ use bson::{
     rawdoc,
 };
 
-use super::{COMMAND_BYTES, Durability, Mongo, Statement};
+use super::{Durability, Mongo, Statement, update::COMMAND_BYTES};
 use crate::StoreError;
 
 /// The most changes of one statement: beyond that, looking them up costs more than a statement of one's own.

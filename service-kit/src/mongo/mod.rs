@@ -2,13 +2,17 @@
 
 mod changes;
 mod diff;
+mod error;
 mod read;
+mod update;
 mod within;
 mod writable;
 
 pub use changes::Change;
 pub use diff::diff;
+pub use error::StoreError;
 pub use read::Read;
+pub use update::{Durability, Statement, Updated};
 pub use within::{Fitting, Query};
 
 use std::{
@@ -16,54 +20,13 @@ use std::{
     time::Duration,
 };
 
-use bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, doc, rawdoc};
-use mongodb::{
-    Client, Collection, Database,
-    error::{ErrorKind, IndexedWriteError},
-    options::{Acknowledgment, ClientOptions, WriteConcern},
-};
-use serde::{Deserialize, Serialize};
+use bson::{Document, RawDocumentBuf, doc};
+use mongodb::{Client, Collection, Database, error::ErrorKind, options::ClientOptions};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use self::writable::Writable;
 use crate::clock::Clock;
-
-/// Why the database did not do what was asked. None of these says anything about the request itself.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// It said no, or could not be reached: nothing is known to be written.
-    #[error("database did not do it")]
-    Database(#[from] mongodb::error::Error),
-    /// It refused a statement of an update.
-    #[error("database refused the update with code {code}: {message}")]
-    Refused {
-        /// The server's error code.
-        code: i32,
-        /// The server's words.
-        message: String,
-    },
-    /// No answer in time: written or not, nobody knows. Read again.
-    #[error("database gave no answer in time")]
-    Unknown,
-    /// Too much is waiting already; nothing was written.
-    #[error("too many writes are waiting")]
-    Overloaded,
-    /// A stored document is not what this version writes.
-    #[error("stored document is not readable: {0}")]
-    Unreadable(String),
-}
-
-impl StoreError {
-    /// Whether a write that ended with this may have been done all the same.
-    #[must_use]
-    pub fn may_be_done(&self) -> bool {
-        match self {
-            Self::Overloaded => false,
-            Self::Database(error) => !matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. }),
-            Self::Refused { .. } | Self::Unknown | Self::Unreadable(_) => true,
-        }
-    }
-}
 
 /// How long a single read or write may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -90,85 +53,6 @@ impl Drop for Watch<'_> {
         if self.since.elapsed() > self.mongo.slow_after {
             self.mongo.note_failure();
         }
-    }
-}
-
-/// Whether a write is answered only when it is in the journal of a majority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// `w: majority, j: true`.
-    Journaled,
-    /// `w: 1`: for what may be lost in a crash, since a scan finds it again.
-    InMemory,
-}
-
-impl Durability {
-    fn concern(self) -> WriteConcern {
-        match self {
-            Self::Journaled => WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build(),
-            Self::InMemory => WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(false).build(),
-        }
-    }
-}
-
-/// One statement of an `update` command.
-#[derive(Debug, Clone)]
-pub struct Statement {
-    /// Which documents.
-    pub filter: RawDocumentBuf,
-    /// What to do with them: a document of update operators, or a pipeline.
-    pub update: RawBson,
-    /// All that match, not just the first.
-    pub multi: bool,
-}
-
-impl Statement {
-    /// Changes the one document that matches.
-    #[must_use]
-    pub const fn one(filter: RawDocumentBuf, update: RawDocumentBuf) -> Self {
-        Self { filter, update: RawBson::Document(update), multi: false }
-    }
-
-    /// Changes all documents that match.
-    #[must_use]
-    pub const fn many(filter: RawDocumentBuf, update: RawDocumentBuf) -> Self {
-        Self { filter, update: RawBson::Document(update), multi: true }
-    }
-
-    /// In bytes, roughly.
-    fn weight(&self) -> usize {
-        let update = match &self.update {
-            RawBson::Document(operators) => operators.as_bytes().len(),
-            RawBson::Array(pipeline) => pipeline.as_bytes().len(),
-            _ => 0,
-        };
-        self.filter.as_bytes().len() + update
-    }
-}
-
-/// What became of an `update` command.
-#[derive(Debug, Deserialize)]
-struct UpdateReply {
-    n: i64,
-    #[serde(default, rename = "writeErrors")]
-    write_errors: Vec<IndexedWriteError>,
-    #[serde(default, rename = "writeConcernError")]
-    write_concern_error: Option<mongodb::error::WriteConcernError>,
-}
-
-/// What became of statements of which each was tried.
-#[derive(Debug, Default)]
-pub struct Updated {
-    /// How many documents matched, all statements together.
-    pub matched: u64,
-    /// Why statements were refused.
-    pub refused: Vec<StoreError>,
-}
-
-impl Updated {
-    fn add(&mut self, other: Self) {
-        self.matched += other.matched;
-        self.refused.extend(other.refused);
     }
 }
 
@@ -316,82 +200,6 @@ impl Mongo {
         Ok(Inserted { duplicates, refused })
     }
 
-    /// Runs the statements, none depending on another, in one `update` command, or in several where
-    /// they are too large for one; says how many documents matched, all statements together.
-    ///
-    /// # Errors
-    /// Where any statement failed or a command as a whole: read again to learn what was done.
-    pub async fn update(
-        &self,
-        collection: &str,
-        statements: Vec<Statement>,
-        durability: Durability,
-    ) -> Result<u64, StoreError> {
-        let updated = self.update_each(collection, statements, durability).await?;
-        updated.refused.into_iter().next().map_or(Ok(updated.matched), Err)
-    }
-
-    /// The same where one statement's refusal is no reason to do without the others: says which were refused.
-    ///
-    /// # Errors
-    /// Where a command as a whole failed: read again to learn what was done.
-    pub async fn update_each(
-        &self,
-        collection: &str,
-        statements: Vec<Statement>,
-        durability: Durability,
-    ) -> Result<Updated, StoreError> {
-        let _watch = self.watch();
-        let (mut updated, mut bytes, mut updates) = (Updated::default(), 0, RawArrayBuf::new());
-        for statement in statements {
-            let size = statement.weight();
-            if bytes > 0 && bytes + size > COMMAND_BYTES {
-                updated.add(self.update_command(collection, std::mem::take(&mut updates), durability).await?);
-                bytes = 0;
-            }
-            bytes += size;
-            updates.push(rawdoc! { "q": statement.filter, "u": statement.update, "multi": statement.multi });
-        }
-        if bytes > 0 {
-            updated.add(self.update_command(collection, updates, durability).await?);
-        }
-        Ok(updated)
-    }
-
-    async fn update_command(
-        &self,
-        collection: &str,
-        updates: RawArrayBuf,
-        durability: Durability,
-    ) -> Result<Updated, StoreError> {
-        let asked = Instant::now();
-        let concern = match durability {
-            Durability::Journaled => rawdoc! { "w": "majority", "j": true },
-            Durability::InMemory => rawdoc! { "w": 1 },
-        };
-        let command =
-            rawdoc! { "update": collection, "updates": updates, "ordered": false, "writeConcern": concern };
-        let reply = self.database.run_raw_command(command).await.map_err(|error| self.failed(error))?;
-        let reply: UpdateReply = bson::deserialize_from_document(reply)
-            .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        if reply.write_concern_error.is_some() {
-            self.note_failure();
-            return Err(StoreError::Unknown);
-        }
-        let refused =
-            |error: IndexedWriteError| StoreError::Refused { code: error.code, message: error.message };
-        let updated = Updated {
-            matched: u64::try_from(reply.n).unwrap_or(0),
-            refused: reply.write_errors.into_iter().map(refused).collect(),
-        };
-        if !updated.refused.is_empty() {
-            self.note_failure();
-        } else if durability == Durability::Journaled && updated.matched > 0 {
-            self.writable.written(asked);
-        }
-        Ok(updated)
-    }
-
     /// Removes all documents that match; says how many. Not journaled: what a crash brings back is found again.
     ///
     /// # Errors
@@ -418,9 +226,6 @@ impl Mongo {
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
-
-/// The most bytes of one `update` command: well under the 16 MB of a BSON document.
-const COMMAND_BYTES: usize = 8 << 20;
 
 /// A value as a BSON document.
 ///

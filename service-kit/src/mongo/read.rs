@@ -65,7 +65,7 @@ struct Seen {
 }
 
 impl Unreadable {
-    /// Remembers one; whether it was not known before.
+    /// Remembers one, as long as there is room; whether it was not known before.
     fn remember(&self, collection: &str, id: &Bson) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let key =
@@ -73,10 +73,12 @@ impl Unreadable {
         let is_new = !seen.contains_key(&key);
         if is_new && seen.len() >= REMEMBERED {
             seen.retain(|_, seen| seen.at.elapsed() < PASSED_OVER);
+            if seen.len() >= REMEMBERED {
+                // So many have been told of already.
+                return false;
+            }
         }
-        if !is_new || seen.len() < REMEMBERED {
-            seen.insert(key, Seen { id: id.clone(), at: Instant::now() });
-        }
+        seen.insert(key, Seen { id: id.clone(), at: Instant::now() });
         if is_new {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
@@ -135,8 +137,22 @@ impl Mongo {
         collection: &str,
         filter: Document,
     ) -> Result<Option<T>, StoreError> {
+        self.read_one_without(collection, filter, &[]).await
+    }
+
+    /// The same, without these fields.
+    ///
+    /// # Errors
+    /// Those of [`Mongo::read_one`].
+    pub async fn read_one_without<T: DeserializeOwned>(
+        &self,
+        collection: &str,
+        filter: Document,
+        without: &[&str],
+    ) -> Result<Option<T>, StoreError> {
         let documents = self.collection::<RawDocumentBuf>(collection);
-        let found = self.run(async move { documents.find_one(filter).await }).await?;
+        let left_out: Document = without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
+        let found = self.run(async move { documents.find_one(filter).projection(left_out).await }).await?;
         let Some(document) = found else { return Ok(None) };
         bson::deserialize_from_slice(document.as_bytes()).map(Some).map_err(|error| {
             self.note_unreadable(collection, &id(&document), &error);
@@ -203,7 +219,8 @@ mod tests {
     async fn only_so_many_are_remembered() {
         let unreadable = Unreadable::default();
         let all = i64::try_from(REMEMBERED).unwrap();
-        assert!((0..=all).all(|id| unreadable.remember("runs", &id.into())));
+        assert!((0..all).all(|id| unreadable.remember("runs", &id.into())));
+        assert!(!unreadable.remember("runs", &all.into()));
         assert_eq!(unreadable.recent("runs").len(), REMEMBERED);
         tokio::time::advance(PASSED_OVER).await;
         unreadable.remember("runs", &all.into());

@@ -1,7 +1,7 @@
 //! `cargo stack demo`: everything is started, jobs are created through nginx and watched to their ends.
 
-mod board;
 mod client;
+mod table;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use stack::{Profile, Stack};
 
 use crate::terminal;
-use board::Board;
 use client::{Client, Created, Job};
+use table::Table;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const LINES_SHOWN: usize = 10;
 
-/// What `demo` can be told.
+/// The options of `demo`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Builds the services with optimizations
@@ -26,7 +26,7 @@ pub(crate) struct Options {
 }
 
 /// A job of the demo, and how it has to end.
-struct Act {
+struct DemoJob {
     title: &'static str,
     request: Value,
     end: End,
@@ -48,14 +48,14 @@ impl End {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode> {
-    let stop_asked = terminal::stop_asked()?;
+    let stop_requested = stack::stop_requested()?;
     tokio::select! {
-        code = play(&options) => code,
-        () = stop_asked => Ok(ExitCode::from(130)),
+        code = start_and_show(&options) => code,
+        () = stop_requested => Ok(ExitCode::from(130)),
     }
 }
 
-async fn play(options: &Options) -> Result<ExitCode> {
+async fn start_and_show(options: &Options) -> Result<ExitCode> {
     let profile = if options.release { Profile::Release } else { Profile::Dev };
     println!("starting nats-server, two mongod, nginx, two api-services and two job-services …");
     let begun = Instant::now();
@@ -79,19 +79,19 @@ async fn play(options: &Options) -> Result<ExitCode> {
     Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn acts() -> Vec<Act> {
-    let sleep = || Act {
+fn demo_jobs() -> Vec<DemoJob> {
+    let sleep = || DemoJob {
         title: "sleeps for 1 to 3 s",
         request: json!({"kind": "sleep", "payload": {"min_s": 1, "max_s": 3}}),
         end: End::Finished,
     };
-    let shuffle = |text: &str| Act {
+    let shuffle = |text: &str| DemoJob {
         title: "shuffles a text",
         request: json!({"kind": "shuffle", "payload": {"text": text, "pause_s": 1}}),
         end: End::Finished,
     };
-    let noop = || Act { title: "does nothing", request: json!({"kind": "noop"}), end: End::Finished };
-    let timeout = Act {
+    let noop = || DemoJob { title: "does nothing", request: json!({"kind": "noop"}), end: End::Finished };
+    let timeout = DemoJob {
         title: "sleeps for 30 s, may take 2",
         request: json!({"kind": "sleep", "payload": {"min_s": 30, "max_s": 30}, "timeout_s": 2}),
         end: End::CancelledFor("timeout"),
@@ -104,27 +104,27 @@ async fn show(stack: &Stack) -> Result<bool> {
     let client = Client::new(stack.url())?;
     let refused = refuses_a_duplicate(&client).await?;
 
-    let (mut board, mut ends) = (Board::new(terminal::is_watched()), Vec::new());
-    for act in acts() {
-        match client.create(&act.request).await? {
-            Created::Job(job) => board.add(act.title, job),
+    let (mut table, mut ends) = (Table::new(terminal::is_watched()), Vec::new());
+    for demo_job in demo_jobs() {
+        match client.create(&demo_job.request).await? {
+            Created::Job(job) => table.add(demo_job.title, job),
             Created::Refused { status, .. } => {
-                anyhow::bail!("a job that {} was refused: {status}", act.title)
+                anyhow::bail!("a job that {} was refused: {status}", demo_job.title)
             }
         }
-        ends.push(act.end);
+        ends.push(demo_job.end);
     }
-    let deadline = Instant::now() + PATIENCE;
-    while !board.is_over() && Instant::now() < deadline {
-        for id in board.open() {
-            board.update(client.job(&id).await?);
+    let deadline = Instant::now() + TIMEOUT;
+    while !table.is_over() && Instant::now() < deadline {
+        for id in table.open() {
+            table.update(client.job(&id).await?);
         }
-        board.draw();
+        table.draw();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     println!("\nresults:");
     let mut as_expected = refused;
-    for (end, (title, job)) in ends.into_iter().zip(board.jobs()) {
+    for (end, (title, job)) in ends.into_iter().zip(table.jobs()) {
         let good = end.is_of(job);
         as_expected &= good;
         let mark = if good { terminal::coloured("✓", 32) } else { terminal::coloured("✗", 31) };

@@ -22,12 +22,12 @@ pub(crate) use nginx::Nginx;
 pub(crate) use service::{Role, Service};
 
 /// How long a part may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(120);
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const LINES_SHOWN: usize = 15;
 
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2));
-    client.build().expect("an HTTP client without special wishes can be built")
+    client.build().expect("an HTTP client without special settings can be built")
 });
 
 /// A running part of the stack: `stack.nats().kill().await?`, `stack.api(0).restart().await?`.
@@ -83,7 +83,7 @@ impl Node {
     /// Waits until it stands still at a failpoint of its own (`FAILPOINTS=<name>=1*return(stop)`).
     pub async fn paused(&self) -> Result<()> {
         let what = format!("{} to stand still", self.name());
-        poll::until(&what, PATIENCE, || async { self.is_paused() }).await
+        poll::until(&what, READY_TIMEOUT, || async { self.is_paused() }).await
     }
 
     /// Waits until it is ready. Fails, with the end of its log, when it is not in time or ends instead.
@@ -96,7 +96,7 @@ impl Node {
             }
         };
         let failure = tokio::select! {
-            ready = poll::until(&what, PATIENCE, || self.probe.look()) => match ready {
+            ready = poll::until(&what, READY_TIMEOUT, || self.probe.look()) => match ready {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure.to_string(),
             },

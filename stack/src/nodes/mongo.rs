@@ -16,7 +16,7 @@ use crate::process::{Process, Sink, Spec};
 use crate::servers::Servers;
 
 const REPLICA_SET: &str = "hasty";
-/// What mongod answers to `replSetGetStatus` until it was told of its set.
+/// What mongod answers to `replSetGetStatus` until its set is initiated.
 const NOT_YET_INITIALIZED: i32 = 94;
 
 /// How soon a set elects another primary, in milliseconds: nobody wants to wait for the usual ten seconds.
@@ -97,7 +97,7 @@ pub(super) struct Probe {
     port: u16,
     /// The members of its replica set; none where it is alone.
     set: Vec<String>,
-    /// Whether this one tells the others of their set.
+    /// Whether the set is initiated through this one.
     initiates: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a process printed: a file in the stack's folder, the last lines in memory, and whoever listens.
+//! What a process printed: a file in the stack's folder, the last lines in memory, and a callback for each line.
 
 use std::collections::VecDeque;
 use std::fmt;

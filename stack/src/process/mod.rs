@@ -22,7 +22,7 @@ use tokio::sync::watch;
 pub use log::{Log, Sink};
 
 /// How long [`Process::terminate`] waits before it turns to SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How to start a process.
 #[derive(Debug)]
@@ -49,11 +49,11 @@ struct Inner {
     log: Arc<Log>,
     life: Arc<watch::Sender<Life>>,
     /// Also held while starting, so that two callers start one process.
-    attendance: Mutex<Attendance>,
+    monitor: Mutex<Monitor>,
 }
 
 #[derive(Debug, Default)]
-struct Attendance {
+struct Monitor {
     thread: Option<JoinHandle<()>>,
     /// Its stack is gone: it may not be started any more.
     closed: bool,
@@ -76,7 +76,7 @@ impl Process {
             spec: Mutex::new(spec),
             log: Arc::new(log),
             life: Arc::new(watch::Sender::new(Life::NotStarted)),
-            attendance: Mutex::default(),
+            monitor: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -113,8 +113,8 @@ impl Process {
 
     /// Starts it, and does not wait until it answers. Does nothing where it runs already.
     pub fn launch(&self) -> Result<()> {
-        let mut attendance = locked(&self.inner.attendance);
-        if attendance.closed {
+        let mut monitor = locked(&self.inner.monitor);
+        if monitor.closed {
             bail!("{} cannot be started: its stack is gone", self.name());
         }
         if self.is_running() {
@@ -127,7 +127,7 @@ impl Process {
         let pid = Pid::from_raw(child.id().cast_signed());
         self.inner.life.send_replace(Life::Running(pid));
         let (log, life) = (self.inner.log.clone(), self.inner.life.clone());
-        attendance.thread = Some(thread::spawn(move || attend(child, pid, output, log, &life)));
+        monitor.thread = Some(thread::spawn(move || wait_for_end(child, pid, output, log, &life)));
         Ok(())
     }
 
@@ -155,17 +155,17 @@ impl Process {
         self.wait().await
     }
 
-    /// SIGTERM, then waits for the end. After a minute it is killed; the status tells.
+    /// SIGTERM, then waits for the end. After a minute it is killed; the status says so.
     pub async fn terminate(&self) -> Result<ExitStatus> {
-        self.terminate_within(PATIENCE).await
+        self.terminate_within(TERMINATE_TIMEOUT).await
     }
 
-    /// SIGTERM, then waits for the end for at most `patience`, then SIGKILL; the status tells which it was.
-    pub async fn terminate_within(&self, patience: Duration) -> Result<ExitStatus> {
+    /// SIGTERM, then waits for the end for at most `timeout`, then SIGKILL; the status says which it was.
+    pub async fn terminate_within(&self, timeout: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM);
         // A paused process would not notice.
         self.resume();
-        match tokio::time::timeout(patience, self.wait()).await {
+        match tokio::time::timeout(timeout, self.wait()).await {
             Ok(ended) => ended,
             Err(_) => self.kill().await,
         }
@@ -176,9 +176,10 @@ impl Process {
     pub fn pause(&self) -> bool {
         let stopped_or_ended = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         self.while_running(|pid| {
-            // The signal alone returns before it has reached every thread.
-            let stopped = killpg(pid, Signal::SIGSTOP).and_then(|()| waitid(Id::Pid(pid), stopped_or_ended));
-            matches!(stopped, Ok(WaitStatus::Stopped(..)))
+            // The signal alone returns before it has reached every thread. What it has started is stopped after it:
+            // a child stopped between vfork and exec would hold up the thread that started it for ever.
+            let stopped = kill(pid, Signal::SIGSTOP).and_then(|()| waitid(Id::Pid(pid), stopped_or_ended));
+            matches!(stopped, Ok(WaitStatus::Stopped(..))) && killpg(pid, Signal::SIGSTOP).is_ok()
         })
     }
 
@@ -219,12 +220,12 @@ impl Process {
 
 impl Inner {
     fn close(&self) {
-        let mut attendance = locked(&self.attendance);
-        attendance.closed = true;
+        let mut monitor = locked(&self.monitor);
+        monitor.closed = true;
         if let Life::Running(pid) = *self.life.borrow() {
             let _ = killpg(pid, Signal::SIGKILL);
         }
-        if let Some(thread) = attendance.thread.take() {
+        if let Some(thread) = monitor.thread.take() {
             let _ = thread.join();
         }
     }
@@ -236,8 +237,14 @@ impl Drop for Inner {
     }
 }
 
-/// Stays with a process until its end: keeps its output, and reaps it.
-fn attend(mut child: Child, pid: Pid, output: io::PipeReader, log: Arc<Log>, life: &watch::Sender<Life>) {
+/// Waits for a process until its end: keeps its output, and reaps it.
+fn wait_for_end(
+    mut child: Child,
+    pid: Pid,
+    output: io::PipeReader,
+    log: Arc<Log>,
+    life: &watch::Sender<Life>,
+) {
     let (read, all_read) = mpsc::channel::<()>();
     thread::spawn(move || {
         log.follow(output);
@@ -247,7 +254,7 @@ fn attend(mut child: Child, pid: Pid, output: io::PipeReader, log: Arc<Log>, lif
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     // What it left behind (a killed nginx's workers) goes with it.
     let _ = killpg(pid, Signal::SIGKILL);
-    // Whoever hears of the end finds the last words in the log.
+    // Whoever waits for the end finds the last lines in the log.
     let _ = all_read.recv_timeout(Duration::from_millis(500));
     life.send_modify(|life| {
         let status = child.wait().unwrap_or_else(|_| std::os::unix::process::ExitStatusExt::from_raw(-1));

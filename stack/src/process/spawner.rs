@@ -43,7 +43,7 @@ pub(super) fn spawn(mut command: Command, at_parents_death: Signal) -> io::Resul
     let prepare = move || {
         nix::sys::prctl::set_pdeathsig(at_parents_death)?;
         if getppid() != parent {
-            // It died before the line above took effect: nobody will tell us any more.
+            // It died before the line above took effect: that signal will not come.
             return Err(io::ErrorKind::NotConnected.into());
         }
         setrlimit(Resource::RLIMIT_NOFILE, most_files, most_files)?;

@@ -14,7 +14,7 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
         .context("no cache folder: set HASTY_CACHE (HOME and XDG_CACHE_HOME are not set either)")?;
     let folder = cache.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
-    std::path::absolute(&folder).context("could not tell the current folder")
+    std::path::absolute(&folder).context("could not find the current folder")
 }
 
 /// The path of `program` in the cache. Where it is not there yet, `install` puts it into a fresh folder that

@@ -86,7 +86,10 @@ impl Servers {
 }
 
 /// The library that gives a process a wall clock of its own; fetched where it is not in the cache.
-pub(crate) async fn libfaketime() -> Result<PathBuf> {
+///
+/// # Errors
+/// Where it could not be fetched.
+pub async fn libfaketime() -> Result<PathBuf> {
     let bars = indicatif::MultiProgress::new();
     in_background(move || {
         cache::installed("libfaketime", |folder| LIBFAKETIME.fetch(&folder.join("libfaketime"), &bars))

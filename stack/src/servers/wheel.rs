@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pip_is_told_every_hash() {
+    fn pip_gets_every_hash() {
         let wheel = Wheel { package: "p", version: "1.0", member: "p", sha256: &["aa", "bb"], bytes: 1 };
         assert_eq!(wheel.requirement(), "p==1.0 --hash=sha256:aa --hash=sha256:bb\n");
     }

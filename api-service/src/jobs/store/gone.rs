@@ -1,14 +1,14 @@
 //! Jobs that go, by a client's wish or when their time is over, and what stays in their place.
 //!
-//! A stub is a document of the same collection, under the same id and the same unique indexes: what was promised about a
-//! key, a window or an id outlives its job without a moment in between. It has no status, by which every reader of jobs
+//! A stub is a document of the same collection, under the same id and the same unique indexes: what was promised about
+//! keys or an id outlives its job without a moment in between. It has no status, by which every reader of jobs
 //! passes over it; the database removes it at `until`.
 
 use bson::{DateTime, Document, RawArrayBuf, Uuid, doc, rawdoc};
 use serde::Deserialize;
 use service_kit::{
     StoreError,
-    faults::gap,
+    failpoints::failpoint,
     mongo::{DEADLINE, Durability, Statement},
     retention,
 };
@@ -16,23 +16,30 @@ use shared_events::Status;
 use tracing::warn;
 
 use super::{
-    super::{Job, remains::Life},
-    Claim, EARLIER_RUNS, JOBS, Jobs,
+    super::{Job, model::LARGE, remains::Life},
+    EARLIER_RUNS, JOBS, Jobs, UniqueKey,
 };
 
 /// The states in which a run stays.
 const ENDED: [&str; 3] = [Status::Finished.as_str(), Status::Failed.as_str(), Status::Cancelled.as_str()];
 
-/// What stays of a job that is gone, as far as it is read; see [`Kept::bury`] for all of it.
+/// What stays of a job that is gone, as far as it is read; see `Kept::bury` for all of it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(in super::super) struct Stub {
+pub struct Stub {
+    /// The job's id.
     #[serde(rename = "_id")]
-    pub(in super::super) id: Uuid,
-    pub(in super::super) idempotency_hash: Option<String>,
-    pub(in super::super) created_at: DateTime,
+    pub id: Uuid,
+    /// SHA-256 of what was asked for under its idempotency key.
+    pub idempotency_hash: Option<String>,
+    /// When the job was created.
+    pub created_at: DateTime,
+    /// When it went.
+    pub gone_at: DateTime,
+    /// When the stub goes.
+    pub until: DateTime,
 }
 
-/// Who holds a window or a key.
+/// Who has a unique key.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) enum Holder {
     /// A job.
@@ -98,7 +105,7 @@ impl Kept {
         // A field that the job does not have the stub does not have either.
         let stub = rawdoc! { "$replaceWith": {
             "_id": "$_id",
-            "window": "$window",
+            "dedup_key": "$dedup_key",
             "idempotency_key": "$idempotency_key",
             "idempotency_hash": "$idempotency_hash",
             "created_at": "$created_at",
@@ -119,24 +126,27 @@ impl From<&Job> for Kept {
 }
 
 impl Jobs {
-    /// The job that holds this window or key, or held it when it went.
+    /// The job that has this key, or had it when it went; `brief` reads it without its payload and result.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] where this version can not read it; where the database does not answer.
     pub(in super::super) async fn holder(
         &self,
-        claim: Claim,
+        key: UniqueKey,
         value: &str,
+        brief: bool,
     ) -> Result<Option<Holder>, StoreError> {
-        let held = doc! { claim.field(): value };
-        let Some(found) = self.mongo.read_one::<Document>(JOBS, held).await? else { return Ok(None) };
+        let held = doc! { key.field(): value };
+        let left_out: &[&str] = if brief { LARGE } else { &[] };
+        let found = self.mongo.read_one_without::<Document>(JOBS, held, left_out).await?;
+        let Some(found) = found else { return Ok(None) };
         let read = if found.contains_key("gone_at") {
             bson::deserialize_from_document(found).map(Holder::Gone)
         } else {
             bson::deserialize_from_document(found).map(Box::new).map(Holder::Job)
         };
         read.map(Some).map_err(|error| {
-            warn!(%error, "holder of a key or a window is not readable");
+            warn!(%error, "the job that has a key is not readable");
             StoreError::Unreadable(error.to_string())
         })
     }
@@ -156,7 +166,7 @@ impl Jobs {
             // Somebody else was faster: either it runs again, or it is gone.
             return Ok(self.get(ended.job_id()).await?.is_none());
         }
-        gap("api.delete.removed");
+        failpoint("api.delete.removed");
         self.mongo.delete_many(EARLIER_RUNS, doc! { "job": ended.id }).await?;
         Ok(true)
     }

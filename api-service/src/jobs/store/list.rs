@@ -9,7 +9,7 @@ use service_kit::{
 };
 
 use super::{
-    super::{Job, document::LARGE, filter::PageRequest},
+    super::{Job, filter::PageRequest, model::LARGE},
     JOBS, Jobs,
 };
 

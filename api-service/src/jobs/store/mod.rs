@@ -1,39 +1,44 @@
 //! Every database call about jobs. Here: storing and reading them, and their indexes.
 
-mod apply;
 mod gone;
-mod lifecycle;
 mod list;
-mod outbox;
-mod streams;
+mod runs;
 
+pub use gone::Stub;
 pub(super) use gone::{Holder, Kept};
-pub(super) use lifecycle::OPEN;
 pub(super) use list::Load;
-pub use outbox::{Note, OpenJob, Taken};
+pub(super) use runs::{EARLIER_BYTES, OPEN};
 
 use std::{sync::Arc, time::Duration};
 
 use bson::{DateTime, Uuid, doc};
 use mongodb::{IndexModel, options::IndexOptions};
-use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, faults::Safeguard, mongo::DEADLINE};
+use service_kit::{
+    GroupCommit, GroupLimits, Mongo, StoreError, Weigh, failpoints::Safeguard, mongo::DEADLINE,
+    telemetry::chain,
+};
 use shared_events::JobId;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-use super::{Job, document::stored_id};
+use super::{
+    Job, NextAction,
+    model::{LARGE, stored_id},
+};
 
 /// Jobs, and stubs of those that are gone.
-pub(super) const JOBS: &str = "jobs";
+pub const JOBS: &str = "jobs";
 /// Runs that a retry has replaced, each as its job's document was.
-pub(super) const EARLIER_RUNS: &str = "earlier_runs";
-/// What is known of the broker's streams.
-const STATE: &str = "state";
-
-const OBJECT_WINDOW: &str = "object_window";
+pub const EARLIER_RUNS: &str = "earlier_runs";
+const DEDUP_KEY: &str = "dedup_key";
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
 /// Under load, the longest time from one command of inserts to the next: somebody waits for each.
-const PACE: Duration = Duration::from_millis(8);
+const PACING: Duration = Duration::from_millis(8);
+
+/// How long the database's clock is relied on: this machine may have slept, or that clock been set.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
 
 /// The jobs that this service knows.
 #[derive(Clone)]
@@ -41,7 +46,6 @@ pub struct Jobs {
     mongo: Mongo,
     indexes: Arc<OnceCell<()>>,
     inserts: GroupCommit<Arc<Job>, Inserted>,
-    notes: GroupCommit<Note, ()>,
 }
 
 /// What became of an insert.
@@ -49,31 +53,32 @@ pub struct Jobs {
 pub enum Inserted {
     /// It is stored, journaled.
     Stored,
-    /// Another job holds the object's window or has the idempotency key.
+    /// Another job has the dedup key or the idempotency key.
     Taken,
 }
 
 /// What a unique index keeps for one job at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// The window of an object.
-    Window,
+pub enum UniqueKey {
+    /// The dedup key: an object for which another job is refused.
+    Dedup,
     /// An idempotency key.
-    Key,
+    Idempotency,
 }
 
-impl Claim {
+impl UniqueKey {
     const fn field(self) -> &'static str {
         match self {
-            Self::Window => "window",
-            Self::Key => "idempotency_key",
+            Self::Dedup => "dedup_key",
+            Self::Idempotency => "idempotency_key",
         }
     }
 }
 
 impl Weigh for Job {
     fn weight(&self) -> usize {
-        self.payload.as_ref().map_or(0, String::len) + 600
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        length(&self.payload) + length(&self.result) + 600
     }
 }
 
@@ -81,16 +86,12 @@ impl Jobs {
     /// Prepares the store.
     #[must_use]
     pub fn new(mongo: Mongo) -> Self {
-        let limits = GroupLimits { pace: PACE, ..GroupLimits::default() };
+        let limits = GroupLimits { pacing: PACING, ..GroupLimits::default() };
         let inserts = {
             let mongo = mongo.clone();
             GroupCommit::start(limits, move |jobs| commit_inserts(mongo.clone(), jobs))
         };
-        let notes = {
-            let mongo = mongo.clone();
-            GroupCommit::start(limits, move |notes| outbox::commit_notes(mongo.clone(), notes))
-        };
-        Self { mongo, indexes: Arc::default(), inserts, notes }
+        Self { mongo, indexes: Arc::default(), inserts }
     }
 
     /// The database.
@@ -99,7 +100,7 @@ impl Jobs {
         &self.mongo
     }
 
-    /// Makes sure, once, that the indexes are there: two that are unique, one for everything that is due, one for what
+    /// Makes sure, once, that the indexes are there: two that are unique, one for all next actions, one for what
     /// waits for room in the broker, and one by which the database removes stubs whose time is over.
     ///
     /// # Errors
@@ -110,26 +111,27 @@ impl Jobs {
 
     async fn create_indexes(&self) -> Result<(), StoreError> {
         let there = |field: &str| doc! { field: { "$exists": true } };
-        let unique = |name: &str, claim: Claim| {
+        let unique = |name: &str, key: UniqueKey| {
             let options = IndexOptions::builder()
                 .name(name.to_owned())
                 .unique(!Safeguard::UniqueIndexes.is_off())
-                .partial_filter_expression(there(claim.field()))
+                .partial_filter_expression(there(key.field()))
                 .build();
-            IndexModel::builder().keys(doc! { claim.field(): 1 }).options(options).build()
+            IndexModel::builder().keys(doc! { key.field(): 1 }).options(options).build()
         };
-        let due = IndexOptions::builder().partial_filter_expression(there("due")).build();
-        let without_room =
-            IndexOptions::builder().partial_filter_expression(doc! { "duty": "await_room" }).build();
+        let due = IndexOptions::builder().partial_filter_expression(there("next_action_at")).build();
+        let without_room = IndexOptions::builder()
+            .partial_filter_expression(doc! { "next_action": NextAction::AwaitRoom.as_str() })
+            .build();
         let until =
             IndexOptions::builder().partial_filter_expression(there("until")).expire_after(Duration::ZERO);
         let indexes = [
-            unique(OBJECT_WINDOW, Claim::Window),
-            unique(IDEMPOTENCY_KEY, Claim::Key),
-            IndexModel::builder().keys(doc! { "duty": 1, "due": 1 }).options(due).build(),
+            unique(DEDUP_KEY, UniqueKey::Dedup),
+            unique(IDEMPOTENCY_KEY, UniqueKey::Idempotency),
+            IndexModel::builder().keys(doc! { "next_action": 1, "next_action_at": 1 }).options(due).build(),
             // Has no entry as long as every queue has room.
             IndexModel::builder()
-                .keys(doc! { "duty": 1, "queue": 1, "due": 1 })
+                .keys(doc! { "next_action": 1, "queue": 1, "next_action_at": 1 })
                 .options(without_room)
                 .build(),
             IndexModel::builder().keys(doc! { "until": 1 }).options(until.build()).build(),
@@ -142,8 +144,30 @@ impl Jobs {
                 jobs.create_indexes(indexes).await?;
                 earlier.create_index(by_job).await
             })
-            .await
-            .map(drop)
+            .await?;
+        info!("MongoDB is there");
+        Ok(())
+    }
+
+    /// Makes the indexes as soon as the database is there, and goes on reading its clock, until told to stop.
+    pub async fn prepare_and_follow_clock(&self, stop: &CancellationToken) {
+        loop {
+            let done = async {
+                self.mongo.learn_clock().await?;
+                self.prepare().await
+            };
+            let pause = match done.await {
+                Ok(()) => CLOCK_EVERY,
+                Err(error) => {
+                    warn!(error = chain(&error), "waiting for MongoDB");
+                    Duration::from_millis(500)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
     }
 
     /// Stores a new job, journaled.
@@ -152,7 +176,7 @@ impl Jobs {
     /// Where that is not known to be done.
     pub async fn insert(&self, job: Arc<Job>) -> Result<Inserted, StoreError> {
         let insert = async {
-            // Without the unique indexes neither a window nor a key would refuse anybody.
+            // Without the unique indexes no key would refuse anybody.
             self.prepare().await?;
             self.inserts.submit(job).await
         };
@@ -165,17 +189,17 @@ impl Jobs {
     /// # Errors
     /// Where the database does not answer, or the job is one that this version can not read.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.find_one(doc! { "_id": stored_id(id), "status": { "$exists": true } }).await
+        self.mongo.read_one(JOBS, by_id(id)).await
     }
 
-    /// Ends a hold that is over, if that job or its stub still has it.
+    /// Frees a key whose time is over, if that job or its stub still has it.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn end_hold(&self, claim: Claim, holder: Uuid, value: &str) -> Result<(), StoreError> {
-        let held = doc! { "_id": holder, claim.field(): value };
+    pub async fn free_key(&self, key: UniqueKey, holder: Uuid, value: &str) -> Result<(), StoreError> {
+        let held = doc! { "_id": holder, key.field(): value };
         let jobs = self.mongo.collection::<Job>(JOBS);
-        let end = async move { jobs.update_one(held, doc! { "$unset": { claim.field(): "" } }).await };
+        let end = async move { jobs.update_one(held, doc! { "$unset": { key.field(): "" } }).await };
         self.mongo.run(end).await.map(drop)
     }
 
@@ -185,9 +209,18 @@ impl Jobs {
         self.mongo.clock().after(duration)
     }
 
-    async fn find_one(&self, filter: bson::Document) -> Result<Option<Job>, StoreError> {
-        self.mongo.read_one(JOBS, filter).await
+    /// The same, without what makes it large.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub async fn get_brief(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.mongo.read_one_without(JOBS, by_id(id), LARGE).await
     }
+}
+
+/// A stub has no status.
+fn by_id(id: JobId) -> bson::Document {
+    doc! { "_id": stored_id(id), "status": { "$exists": true } }
 }
 
 async fn commit_inserts(mongo: Mongo, jobs: Vec<Arc<Job>>) -> Vec<Result<Inserted, StoreError>> {

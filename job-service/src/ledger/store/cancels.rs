@@ -3,48 +3,59 @@
 use bson::{DateTime, doc, rawdoc};
 use service_kit::{
     StoreError,
-    faults::Safeguard,
+    failpoints::Safeguard,
     mongo::{Durability, Statement},
 };
 use shared_events::{JobCancel, RunId, Status, TraceContext};
 
 use super::{
-    super::{Duty, Run},
-    Core, RUNS,
+    super::{NextAction, Run},
+    Core, Ledger, RUNS,
 };
-use crate::chronicle::Deed;
 
 /// How often a run may change between reading and writing before the cancel is put off.
 const ROUNDS: usize = 5;
 
-/// A wish to cancel, as it came.
+/// A request to cancel, as it came.
 #[derive(Debug, Clone)]
-pub struct CancelWanted {
+pub struct CancelRequest {
     /// What it says.
     pub cancel: JobCancel,
     /// Its trace.
     pub trace: Option<TraceContext>,
 }
 
-/// What became of wishes to cancel.
+/// What became of requests to cancel.
 #[derive(Debug, Default)]
 pub struct Cancels {
-    /// These have ended, now or before: that is to be told.
+    /// These have ended by them: that is to be announced.
+    pub closed: Vec<Run>,
+    /// These had ended before: that is to be announced again.
     pub ended: Vec<Run>,
-    /// These are running somewhere: their handlers are to stop.
+    /// These are running somewhere, and are flagged: their handlers are to stop.
     pub stop: Vec<Run>,
     /// These have documents that this version can not read: a newer one has to decide.
     pub unreadable: Vec<RunId>,
 }
 
+impl Ledger {
+    /// Cancels runs that the ledger knows.
+    ///
+    /// # Errors
+    /// Where that is not known to be done: do it again.
+    pub async fn cancel_known(&self, ids: Vec<RunId>) -> Result<Cancels, StoreError> {
+        self.core.cancel_known(ids).await
+    }
+}
+
 impl Core {
-    pub(super) async fn cancel(&self, wanted: &[CancelWanted]) -> Result<Cancels, StoreError> {
+    pub(super) async fn cancel(&self, requests: &[CancelRequest]) -> Result<Cancels, StoreError> {
         if Safeguard::Tombstone.is_off() {
-            return self.cancel_known(wanted.iter().map(|wanted| wanted.cancel.run_id()).collect()).await;
+            return self.cancel_known(requests.iter().map(|request| request.cancel.run_id()).collect()).await;
         }
         let now = self.mongo.clock().now();
         let tombstones: Vec<Run> =
-            wanted.iter().map(|wanted| Run::tombstone(&wanted.cancel, wanted.trace, now)).collect();
+            requests.iter().map(|request| Run::tombstone(&request.cancel, request.trace, now)).collect();
         let inserted = self.mongo.insert_many(RUNS, &tombstones).await?;
         if let Some((_, error)) = inserted.refused.into_iter().next() {
             return Err(error);
@@ -53,12 +64,12 @@ impl Core {
         let mut cancels =
             self.cancel_known(known.iter().map(|index| tombstones[*index].id).collect()).await?;
         let fresh = tombstones.into_iter().enumerate().filter(|(index, _)| !known.contains(index));
-        cancels.ended.extend(fresh.map(|(_, run)| run).inspect(|run| self.chronicle.note_claim(run)));
+        cancels.closed.extend(fresh.map(|(_, run)| run));
         Ok(cancels)
     }
 
     /// Cancels runs that the ledger knows.
-    pub(super) async fn cancel_known(&self, mut ids: Vec<RunId>) -> Result<Cancels, StoreError> {
+    async fn cancel_known(&self, mut ids: Vec<RunId>) -> Result<Cancels, StoreError> {
         let mut cancels = Cancels::default();
         for _ in 0..ROUNDS {
             if ids.is_empty() {
@@ -73,7 +84,6 @@ impl Core {
             for run in found.runs {
                 match run.status {
                     Status::Running if is_held(&run, now) && run.cancel_requested.is_some() => {
-                        self.chronicle.note(Deed::Flagged, run.id, run.attempt);
                         cancels.stop.push(run);
                     }
                     // It was claimed after the flags were set: the next round sets its own.
@@ -84,20 +94,20 @@ impl Core {
                         changes.push((run, next));
                     }
                     Status::Finished | Status::Failed | Status::Cancelled => {
-                        cancels.ended.push(Run { duty: Some(Duty::Announce), ..run });
+                        cancels.ended.push(Run { next_action: Some(NextAction::Announce), ..run });
                     }
                 }
             }
             let closed = self.replace(changes).await?;
             // Whoever changed a run in between, the next round sees it.
             again.retain(|id| closed.iter().all(|run| run.id != *id));
-            cancels.ended.extend(closed);
+            cancels.closed.extend(closed);
             ids = again;
         }
         if ids.is_empty() { Ok(cancels) } else { Err(StoreError::Unknown) }
     }
 
-    /// From here on every renewal and every takeover sees the wish.
+    /// From here on every renewal and every takeover sees the request.
     async fn flag_running(&self, ids: &[RunId]) -> Result<(), StoreError> {
         let mut list = bson::RawArrayBuf::new();
         ids.iter().for_each(|id| list.push(id.to_string()));

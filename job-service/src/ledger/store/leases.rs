@@ -9,12 +9,12 @@ use service_kit::{
 };
 use shared_events::{RunId, Status};
 
-use super::{Core, RUNS};
+use super::{super::NextAction, Core, RUNS};
 
 /// What a renewal learnt.
 #[derive(Debug, Default)]
 pub struct Renewal {
-    /// These go on, in the ledger's care: it knows when their leases end.
+    /// These go on, and the ledger knows when their leases end.
     pub kept: Vec<(RunId, u32)>,
     /// Somebody else owns these by now.
     pub superseded: Vec<(RunId, u32)>,
@@ -44,7 +44,7 @@ impl Core {
                     "status": Status::Running.as_str(),
                     "cancel_requested": { "$exists": false },
                 };
-                let renewed = rawdoc! { "lease_until": until, "duty": "run", "due": until };
+                let renewed = rawdoc! { "lease_until": until, "next_action": NextAction::Run.as_str(), "next_action_at": until };
                 Statement::many(mine, rawdoc! { "$set": renewed })
             })
             .collect();

@@ -38,7 +38,7 @@ impl Weigh for Mark {
 
 impl Core {
     pub(super) async fn commit_marks(self: Arc<Self>, marks: Vec<Mark>) -> Vec<Result<(), StoreError>> {
-        // What carries the run is acked once its mark is set.
+        // The announcement is acked once the mark is set.
         let is_set = marks.iter().any(|mark| mark.becomes == MarkChange::Set);
         let durability = if is_set { Durability::Journaled } else { Durability::InMemory };
         let statements = statements(&marks, self.mongo.clock().now());
@@ -59,19 +59,22 @@ fn statements(marks: &[Mark], now: DateTime) -> Vec<Statement> {
             }
             MarkChange::OffRetry(next_at) => {
                 let mut retry = held_by(&mark.fence, rawdoc! { "_id": id });
-                retry.append(cstr!("duty"), "announce_and_run");
-                statements.push(Statement::one(retry, rawdoc! { "$set": { "duty": "run", "due": next_at } }));
+                retry.append(cstr!("next_action"), "announce_and_run");
+                statements.push(Statement::one(
+                    retry,
+                    rawdoc! { "$set": { "next_action": "run", "next_action_at": next_at } },
+                ));
             }
         }
     }
     statements.extend(shared.into_iter().map(|((fence, is_set), ids)| {
         let mut ends = held_by(fence, rawdoc! { "_id": { "$in": ids } });
         if is_set {
-            ends.append(cstr!("duty"), rawdoc! { "$exists": false });
-            Statement::many(ends, rawdoc! { "$set": { "duty": "announce", "due": now } })
+            ends.append(cstr!("next_action"), rawdoc! { "$exists": false });
+            Statement::many(ends, rawdoc! { "$set": { "next_action": "announce", "next_action_at": now } })
         } else {
-            ends.append(cstr!("duty"), "announce");
-            Statement::many(ends, rawdoc! { "$unset": { "duty": "", "due": "" } })
+            ends.append(cstr!("next_action"), "announce");
+            Statement::many(ends, rawdoc! { "$unset": { "next_action": "", "next_action_at": "" } })
         }
     }));
     statements
@@ -89,7 +92,7 @@ mod tests {
     use shared_events::JobId;
 
     use super::*;
-    use crate::ledger::run::tests::{at, running, worker};
+    use crate::ledger::model::tests::{at, running, worker};
 
     fn mark(fence: &Fence, becomes: MarkChange) -> Mark {
         Mark { run: JobId::generate().run(1), fence: fence.clone(), becomes }
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn marks_of_one_holder_share_a_statement_and_every_statement_compares_the_holder() {
         let mine = running().fence();
-        let other = running().claimed(&worker("two"), at(31), crate::ledger::run::tests::LEASE).fence();
+        let other = running().claimed(&worker("two"), at(31), crate::ledger::model::tests::LEASE).fence();
         let nobody = Fence::new(0, None);
         let marks = [
             mark(&mine, MarkChange::Off),

@@ -1,18 +1,16 @@
-//! Every database call of the ledger.
+//! Every database call of the ledger. It returns data: what follows from it, its callers decide.
 
 mod cancels;
 mod claims;
-mod doubts;
-mod endings;
+mod ends;
 mod leases;
 mod marks;
 mod scans;
 
-pub use cancels::{CancelWanted, Cancels};
-pub use claims::{Announced, Claimed};
-pub use endings::Recorded;
+pub use cancels::{CancelRequest, Cancels};
+pub use ends::Recorded;
 pub use leases::Renewal;
-pub use scans::Taken;
+pub use scans::{DueRuns, Taken};
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -28,72 +26,47 @@ use service_kit::{
 };
 use shared_events::{AttemptSummary, RunId, Status, WorkerId};
 
-use self::{
-    doubts::Doubts,
-    marks::{Mark, MarkChange},
-};
-use super::{Run, fence::Fence};
-use crate::{
-    chronicle::Chronicle,
-    held::{Claiming, Held},
-};
+use self::marks::{Mark, MarkChange};
+use super::{EndedRun, Run, fence::Fence};
 
 /// The collection of runs.
-pub(crate) const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 
-/// Under load, the longest time from one command of claims or of outcomes to the next.
-const PACE: Duration = Duration::from_millis(30);
+/// Under load, the longest time from one command of outcomes, or of claims, to the next.
+pub(crate) const PACING: Duration = Duration::from_millis(30);
 
-/// The runs that this service knows.
+/// The runs that this service knows. Copies share it.
 #[derive(Clone)]
 pub struct Ledger {
     core: Arc<Core>,
-    claims: GroupCommit<Announced, Claimed>,
-    endings: GroupCommit<Arc<Run>, Recorded>,
+    ends: GroupCommit<Arc<Run>, Recorded>,
     marks: GroupCommit<Mark, ()>,
 }
 
 struct Core {
     mongo: Mongo,
     worker: WorkerId,
-    held: Held,
     lease: Duration,
-    carries: bool,
-    chronicle: Chronicle,
-    doubts: Doubts,
 }
 
 impl Ledger {
-    /// Prepares the ledger of `worker`; `held` are the runs that it is running. `carries` says whether announcements
-    /// carry runs at first (see [`crate::carrier`]), or the ledger cares for them at once.
+    /// Prepares the ledger of `worker`.
     #[must_use]
-    pub fn new(
-        mongo: Mongo,
-        worker: WorkerId,
-        held: Held,
-        lease: Duration,
-        carries: bool,
-        chronicle: Chronicle,
-    ) -> Self {
+    pub fn new(mongo: Mongo, worker: WorkerId, lease: Duration) -> Self {
         let mongo = mongo.slow_after(lease / 6);
-        let doubts = Doubts::default();
-        let core = Arc::new(Core { mongo, worker, held, lease, carries, chronicle, doubts });
-        let limits = GroupLimits { pace: PACE, ..GroupLimits::default() };
-        let claims = {
+        let core = Arc::new(Core { mongo, worker, lease });
+        let limits = GroupLimits { pacing: PACING, ..GroupLimits::default() };
+        let ends = {
             let core = Arc::clone(&core);
-            GroupCommit::start(limits, move |claims| Arc::clone(&core).commit_claims(claims))
-        };
-        let endings = {
-            let core = Arc::clone(&core);
-            GroupCommit::start(limits, move |runs| Arc::clone(&core).commit_endings(runs))
+            GroupCommit::start(limits, move |runs| Arc::clone(&core).commit_ends(runs))
         };
         let marks = {
             let core = Arc::clone(&core);
             // Nobody waits for a mark, so many may share a command.
-            let unhurried = GroupLimits { gather: Duration::from_millis(50), ..limits };
+            let unhurried = GroupLimits { linger: Duration::from_millis(50), ..limits };
             GroupCommit::start(unhurried, move |marks| Arc::clone(&core).commit_marks(marks))
         };
-        Self { core, claims, endings, marks }
+        Self { core, ends, marks }
     }
 
     /// The worker whose ledger this is.
@@ -102,48 +75,29 @@ impl Ledger {
         &self.core.worker
     }
 
+    /// How long a claim holds unless it is renewed.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.core.lease
+    }
+
     /// The database.
     #[must_use]
     pub fn mongo(&self) -> &Mongo {
         &self.core.mongo
     }
 
-    /// Makes sure that the index is there: one for everything that is due.
+    /// Makes sure that the index is there: one for all next actions.
     ///
     /// # Errors
     /// Where the database does not answer.
     pub async fn prepare(&self) -> Result<(), StoreError> {
-        let options =
-            IndexOptions::builder().partial_filter_expression(doc! { "due": { "$exists": true } }).build();
-        let index = IndexModel::builder().keys(doc! { "duty": 1, "due": 1 }).options(options).build();
+        let there = doc! { "next_action_at": { "$exists": true } };
+        let options = IndexOptions::builder().partial_filter_expression(there).build();
+        let keys = doc! { "next_action": 1, "next_action_at": 1 };
+        let index = IndexModel::builder().keys(keys).options(options).build();
         let runs = self.core.mongo.collection::<Run>(RUNS);
         self.core.mongo.run(async move { runs.create_index(index).await }).await.map(drop)
-    }
-
-    /// Claims an announced run, journaled.
-    ///
-    /// # Errors
-    /// Where the database did not do it: give the announcement back.
-    pub async fn claim(&self, announced: Announced) -> Result<Claimed, StoreError> {
-        let id = announced.created.run_id();
-        let claimed = self.claims.submit(announced).await;
-        if claimed.as_ref().is_err_and(StoreError::may_be_done) {
-            self.core.doubts.raise([id]);
-        }
-        claimed
-    }
-
-    /// Waits until the outcomes of claims are in doubt, and says of how many.
-    pub async fn in_doubt(&self) -> usize {
-        self.core.doubts.any().await
-    }
-
-    /// Up to `most` runs whose claim was in doubt and that turned out to be this worker's: they are to be run.
-    ///
-    /// # Errors
-    /// Where the database does not answer: they stay in doubt.
-    pub async fn take_doubtful(&self, most: usize) -> Result<Vec<(Run, Claiming)>, StoreError> {
-        self.core.take_doubtful(most).await
     }
 
     /// Records how a run's attempt ended: `run` is as it is to be, its attempt unchanged. Journaled.
@@ -151,10 +105,10 @@ impl Ledger {
     /// # Errors
     /// Where that is not known: do it again.
     pub async fn record(&self, run: Arc<Run>) -> Result<Recorded, StoreError> {
-        self.endings.submit(run).await
+        self.ends.submit(run).await
     }
 
-    /// Takes the outbox mark off a run whose latest news has been stored by the broker.
+    /// Takes the outbox mark off a run whose latest event has been stored by the broker.
     ///
     /// # Errors
     /// Where the database did not do it; a scan will announce again.
@@ -174,23 +128,23 @@ impl Ledger {
     /// Sets the outbox mark of a run that has ended without one: a scan is to announce it. Journaled.
     ///
     /// # Errors
-    /// Where the database did not do it: what carries the run must not be acked.
-    pub async fn leave_to_scan(&self, run: &Run) -> Result<(), StoreError> {
-        self.marks.submit(Mark { run: run.id, fence: run.fence(), becomes: MarkChange::Set }).await
+    /// Where the database did not do it: its announcement must not be acked.
+    pub async fn leave_to_scan(&self, run: EndedRun) -> Result<(), StoreError> {
+        self.marks.submit(Mark { run: run.id, fence: run.fence, becomes: MarkChange::Set }).await
     }
 
-    /// Renews the leases of runs that this worker is running, each with its attempt. What carries them may be acked only
+    /// Renews the leases of runs that this worker is running, each with its attempt. Their announcements may be acked only
     /// where that is journaled.
     ///
     /// # Errors
     /// Where the database does not answer: nobody is refused by that.
     pub async fn renew(
         &self,
-        held: Vec<(RunId, u32)>,
+        running: Vec<(RunId, u32)>,
         durability: Durability,
     ) -> Result<Renewal, StoreError> {
         let mut renewal = Renewal::default();
-        for chunk in held.chunks(1000) {
+        for chunk in running.chunks(1000) {
             self.core.renew(chunk, durability, &mut renewal).await?;
         }
         Ok(renewal)
@@ -201,27 +155,20 @@ impl Ledger {
     ///
     /// # Errors
     /// Where that is not known to be done: do it again.
-    pub async fn cancel(&self, wanted: Vec<CancelWanted>) -> Result<Cancels, StoreError> {
+    pub async fn cancel(&self, requests: Vec<CancelRequest>) -> Result<Cancels, StoreError> {
         let core = Arc::clone(&self.core);
-        let cancel = async move { core.cancel(&wanted).await };
+        let cancel = async move { core.cancel(&requests).await };
         self.core.mongo.within(DEADLINE, cancel).await
-    }
-
-    /// Writes something, to learn whether the database takes writes.
-    ///
-    /// # Errors
-    /// Where it does not.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.core.mongo.check_writable(self.core.worker.as_str()).await
     }
 }
 
 /// Runs that were looked for.
-#[derive(Debug)]
-struct Runs {
-    runs: Vec<Run>,
-    /// They have documents that this version can not read.
-    unreadable: Vec<RunId>,
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// Those that this version can read.
+    pub runs: Vec<Run>,
+    /// The others: they have documents that this version can not read.
+    pub unreadable: Vec<RunId>,
 }
 
 impl Runs {

@@ -1,0 +1,302 @@
+//! A job as the api-service keeps it.
+
+use bson::{
+    DateTime, RawDocumentBuf, Uuid,
+    raw::{CStr, cstr},
+    rawdoc,
+};
+use serde::{Deserialize, Serialize};
+use shared_events::{
+    AttemptSummary, CancelReason, JobCancel, JobCreated, JobError, JobId, JsonText, Kind, Limits, Position,
+    Priority, Queue, Status, Timestamp, TraceContext, WorkerId,
+};
+
+/// A job's document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The job's id: a UUID v7, so that the primary index sorts by time of creation.
+    #[serde(rename = "_id")]
+    pub id: Uuid,
+    /// Who does the work.
+    pub kind: Kind,
+    /// Where it waits.
+    pub queue: Queue,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The handler's input, as its original text; none where the document was read without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// What the job is about, in the client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<String>,
+    /// The `object_id` for as long as this job may refuse another for it. Unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_key: Option<String>,
+    /// The client's `Idempotency-Key`, for as long as it is remembered. Unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// SHA-256 of what was asked for under that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_hash: Option<String>,
+    /// How long an attempt may take, in seconds.
+    pub timeout_s: u32,
+    /// How many attempts may be charged.
+    pub max_attempts: u32,
+    /// When it was created.
+    pub created_at: DateTime,
+    /// The trace of the request that created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// Which of its runs is the latest, from 1.
+    pub run: u32,
+    /// That run's latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// That run's state.
+    pub status: Status,
+    /// (attempt, rank) of the latest event as one number that grows; see `position`.
+    pub position: i64,
+    /// Who claimed it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// When the latest attempt started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime>,
+    /// When the next attempt may start; means something only while queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<DateTime>,
+    /// When the run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime>,
+    /// What the handler answered, as its original text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What went wrong, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// Why it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<CancelReason>,
+    /// The run's attempts that ended, the latest last; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptSummary>,
+    /// The client's request to have the run stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
+    /// Numbers the announcements of the run, from 1.
+    pub epoch: u32,
+    /// The latest announcement that the broker has stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Announced>,
+    /// The generation of `JOBS` that lacks its announcement, where it has to be announced again for that: only a
+    /// replica that knows of this generation may do so, or it would take the new store for the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_generation: Option<i64>,
+    /// What has to be done with this document at `next_action_at`, whichever replica does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_action: Option<NextAction>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_action_at: Option<DateTime>,
+}
+
+/// The fields that make a document large. Who needs them not, reads it without them, and writes no such document back.
+pub(crate) const LARGE: &[&str] = &["payload", "result", "attempts"];
+
+/// A client's request to have a run stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// When it was asked for.
+    pub requested_at: DateTime,
+    /// The client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a document waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NextAction {
+    /// The outbox mark: the run still has to be announced.
+    Announce,
+    /// The outbox mark of a run whose queue has used up its share of `JOBS`: to be announced when there is room.
+    AwaitRoom,
+    /// The outbox mark: the request to cancel still has to be passed on.
+    Cancel,
+    /// It was announced and has not ended: to be looked at, should it stay silent.
+    Check,
+}
+
+impl NextAction {
+    /// The action as it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Announce => "announce",
+            Self::AwaitRoom => "await_room",
+            Self::Cancel => "cancel",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// Where the broker has stored an announcement, or a cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// The streams' generations then.
+    pub generations: Generations,
+    /// Its sequence in `JOBS`; 0 where it went to `JOB_CONTROL`.
+    pub sequence: i64,
+    /// When the broker said so.
+    pub at: DateTime,
+}
+
+/// How often the store of each stream was lost or set back, plus one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generations {
+    /// Of `JOBS`, which holds the announcements.
+    pub jobs: i64,
+    /// Of `JOB_EVENTS`, by which the end will come.
+    pub events: i64,
+    /// Of `JOB_CONTROL`, which holds the cancels.
+    pub control: i64,
+}
+
+impl Generations {
+    /// Whether all of them are known: not before a replica's first look at the streams.
+    #[must_use]
+    pub const fn are_known(&self) -> bool {
+        self.jobs > 0 && self.events > 0 && self.control > 0
+    }
+}
+
+/// A position's attempt and rank as one number, so that one comparison in a filter says whether
+/// an event is above what is stored.
+#[must_use]
+pub(crate) fn position(position: Position) -> i64 {
+    i64::from(position.attempt) * 4 + i64::from(position.status.rank())
+}
+
+impl Job {
+    /// The job's id.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        job_id(self.id)
+    }
+
+    /// What announces the latest run; none where the payload was not read, or is not what was stored.
+    #[must_use]
+    pub fn announcement(&self) -> Option<JobCreated> {
+        Some(JobCreated {
+            job: self.job_id(),
+            run: self.run,
+            epoch: self.epoch,
+            kind: self.kind.clone(),
+            queue: self.queue.clone(),
+            priority: self.priority,
+            payload: JsonText::from_stored(self.payload.clone()?).ok()?,
+            limits: Limits { timeout_s: self.timeout_s, max_attempts: self.max_attempts },
+            cancel_requested: self.cancel.is_some(),
+            created_at: timestamp(self.created_at),
+        })
+    }
+
+    /// What passes on the request to cancel the latest run.
+    #[must_use]
+    pub fn cancel_event(&self) -> JobCancel {
+        JobCancel {
+            job: self.job_id(),
+            run: self.run,
+            kind: self.kind.clone(),
+            queue: self.queue.clone(),
+            reason: CancelReason::Requested,
+        }
+    }
+
+    /// The job at the start of its next run: what `next_run_update` makes of the document.
+    #[must_use]
+    pub fn next_run(&self, announce_by: DateTime) -> Self {
+        let run = self.run + 1;
+        Self {
+            run,
+            attempt: 0,
+            status: Status::Queued,
+            position: position(Position::fresh(run)),
+            worker: None,
+            started_at: None,
+            next_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            reason: None,
+            attempts: Vec::new(),
+            cancel: None,
+            epoch: 1,
+            announced: None,
+            for_generation: None,
+            next_action: Some(NextAction::Announce),
+            next_action_at: Some(announce_by),
+            ..self.clone()
+        }
+    }
+
+    /// The update that starts the next run, with its outbox mark inside. It names the fields of a run and no
+    /// others: the dedup key and the idempotency key may have gone to another job since this one was read, and
+    /// what a newer version has written is not known here.
+    #[must_use]
+    pub(super) fn next_run_update(&self, announce_by: DateTime) -> RawDocumentBuf {
+        let run = self.run + 1;
+        let start = rawdoc! {
+            "run": i64::from(run),
+            "attempt": 0_i64,
+            "status": Status::Queued.as_str(),
+            "position": position(Position::fresh(run)),
+            "epoch": 1_i64,
+            "next_action": NextAction::Announce.as_str(),
+            "next_action_at": announce_by,
+        };
+        let gone: RawDocumentBuf = FIELDS_OF_AN_ENDED_RUN.iter().map(|field| (*field, "")).collect();
+        rawdoc! { "$set": start, "$unset": gone }
+    }
+}
+
+/// The fields that a run gets in the course of its life.
+const FIELDS_OF_AN_ENDED_RUN: [&CStr; 11] = [
+    cstr!("worker"),
+    cstr!("started_at"),
+    cstr!("next_at"),
+    cstr!("ended_at"),
+    cstr!("result"),
+    cstr!("error"),
+    cstr!("reason"),
+    cstr!("attempts"),
+    cstr!("cancel"),
+    cstr!("announced"),
+    cstr!("for_generation"),
+];
+
+/// A job id as a document keeps it.
+#[must_use]
+pub(crate) fn stored_id(id: JobId) -> Uuid {
+    Uuid::from_bytes(id.uuid().into_bytes())
+}
+
+/// A stored job id as it is written.
+#[must_use]
+pub(crate) fn job_id(id: Uuid) -> JobId {
+    JobId::from(uuid::Uuid::from_bytes(id.bytes()))
+}
+
+/// A date as events and answers write it.
+#[must_use]
+pub(crate) fn timestamp(date: DateTime) -> Timestamp {
+    Timestamp::from_millis(date.timestamp_millis())
+}
+
+/// A date as documents keep it.
+#[must_use]
+pub(crate) fn date(timestamp: Timestamp) -> DateTime {
+    DateTime::from_millis(timestamp.millis())
+}
+
+#[cfg(test)]
+mod tests;

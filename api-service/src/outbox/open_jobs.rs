@@ -1,0 +1,175 @@
+//! Announced jobs that have not ended: those that are silent for long, and those of which something was lost.
+
+use std::time::Duration;
+
+use bson::{Bson, DateTime, Document, Uuid, doc, rawdoc};
+use mongodb::options::FindOptions;
+use serde::Deserialize;
+use service_kit::{
+    StoreError,
+    clock::millis,
+    mongo::{DEADLINE, Durability, Statement},
+};
+use shared_events::{JobId, RunId};
+
+use super::store::{OutboxStore, Taken};
+use crate::jobs::{Announced, Generations, JOBS, NextAction};
+
+/// The longest pause between two looks at a job that waits, unless `SILENT_AFTER_S` is longer: each costs a message that
+/// is read from the stream. Well below the time that a stream keeps a message, so that one that has expired is missed
+/// soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// An announced job that has not ended, as far as the reconciler looks at it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct OpenJob {
+    /// The job.
+    #[serde(rename = "_id")]
+    pub id: Uuid,
+    /// Which of its runs is the latest.
+    pub run: u32,
+    /// Which announcement of it is the latest.
+    pub epoch: u32,
+    /// Where that is.
+    pub announced: Option<Announced>,
+    /// Whether a cancel was asked for.
+    #[serde(default)]
+    cancel: Option<Document>,
+}
+
+impl OpenJob {
+    /// Its latest run.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        JobId::from(uuid::Uuid::from_bytes(self.id.bytes())).run(self.run)
+    }
+
+    /// Whether a cancel was asked for.
+    #[must_use]
+    pub const fn is_cancel_requested(&self) -> bool {
+        self.cancel.is_some()
+    }
+}
+
+impl OutboxStore {
+    /// Up to `most` announced jobs that have been silent for long. The next look at each is after `silent_after`, or
+    /// as late again as its latest announcement is old, an hour at most.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn take_silent(
+        &self,
+        most: usize,
+        silent_after: Duration,
+    ) -> Result<Taken<OpenJob>, StoreError> {
+        let now = self.mongo.clock().now();
+        let silent_ms = doc! { "$subtract": [now, { "$ifNull": ["$announced.at", "$created_at"] }] };
+        let longest_ms = millis(LONGEST_PAUSE.max(silent_after));
+        let pause_ms = doc! { "$max": [{ "$min": [silent_ms, longest_ms] }, millis(silent_after)] };
+        let due = self.due(doc! { "next_action": "check" });
+        let found = self.find_open(due.clone(), most).await?;
+        let ids: Vec<Bson> = found.iter().map(|job| job.id.into()).collect();
+        let taken = self.take(due, &ids, doc! { "next_action_at": { "$add": [now, pause_ms] } }).await?;
+        Ok(Taken { jobs: self.find_open(taken, most).await?, more: ids.len() == most })
+    }
+
+    /// Marks jobs to be announced again, under the next epoch, to this generation of `JOBS` or a later one; those that
+    /// have ended, or were announced again, since they were read are left.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn mark_again(&self, jobs: &[OpenJob], generation: i64) -> Result<u64, StoreError> {
+        let now = self.mongo.clock().now();
+        let statement = |job: &OpenJob| {
+            let as_read = rawdoc! {
+                "_id": bson::Binary::from(job.id),
+                "run": i64::from(job.run),
+                "epoch": i64::from(job.epoch),
+                "next_action": NextAction::Check.as_str(),
+            };
+            let mark = rawdoc! {
+                "next_action": NextAction::Announce.as_str(),
+                "next_action_at": now,
+                "for_generation": generation,
+            };
+            Statement::one(as_read, rawdoc! { "$set": mark, "$inc": { "epoch": 1_i64 } })
+        };
+        let (mongo, statements) = (self.mongo.clone(), jobs.iter().map(statement).collect());
+        let update = async move { mongo.update(JOBS, statements, Durability::Journaled).await };
+        self.mongo.within(DEADLINE, update).await
+    }
+
+    /// Marks the cancels of jobs to be passed on again.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn mark_cancels_again(&self, jobs: &[Uuid]) -> Result<u64, StoreError> {
+        let told = doc! { "_id": { "$in": jobs }, "next_action": "check", "cancel": { "$exists": true } };
+        let mark = doc! { "next_action": "cancel", "next_action_at": self.mongo.clock().now() };
+        self.update_many(told, doc! { "$set": mark }).await
+    }
+
+    /// Writes down that the announcements of these jobs are still there in these generations.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn confirm_announced(&self, jobs: &[Uuid], now: Generations) -> Result<u64, StoreError> {
+        let announced =
+            doc! { "_id": { "$in": jobs }, "next_action": "check", "announced.generations.jobs": now.jobs };
+        let generations =
+            bson::serialize_to_document(&now).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        self.update_many(announced, doc! { "$set": { "announced.generations": generations } }).await
+    }
+
+    /// Up to `most` announced jobs of which something went to an earlier generation of a stream: the announcement, a
+    /// cancel, or possibly events.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn announced_before(&self, now: Generations, most: usize) -> Result<Vec<OpenJob>, StoreError> {
+        let other =
+            |stream: &str, number: i64| (format!("announced.generations.{stream}"), doc! { "$ne": number });
+        let (jobs_key, jobs) = other("jobs", now.jobs);
+        let (events_key, events) = other("events", now.events);
+        let (control_key, control) = other("control", now.control);
+        let filter = doc! {
+            "next_action": "check",
+            "next_action_at": { "$gte": DateTime::MIN },
+            "$or": [
+                { jobs_key: jobs },
+                { events_key: events },
+                { "cancel": { "$exists": true }, control_key: control },
+            ],
+        };
+        self.find_open(filter, most).await
+    }
+
+    /// The highest sequence of an announcement that is known to be in this generation of `JOBS` above `last`.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn announced_above(&self, generation: i64, last: i64) -> Result<Option<i64>, StoreError> {
+        let above = doc! {
+            "next_action": "check",
+            "next_action_at": { "$gte": DateTime::MIN },
+            "announced.generations.jobs": generation,
+            "announced.sequence": { "$gt": last },
+        };
+        let highest = doc! { "announced.sequence": -1 };
+        let options = FindOptions::builder().sort(highest).projection(open_fields()).limit(1).build();
+        let found: Vec<OpenJob> = self.mongo.read(JOBS, above, options).await?.documents;
+        Ok(found.first().and_then(|job| Some(job.announced?.sequence)))
+    }
+
+    async fn find_open(&self, filter: Document, most: usize) -> Result<Vec<OpenJob>, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let options = FindOptions::builder().projection(open_fields()).limit(most).build();
+        let filter = self.mongo.passing_over_unreadable(JOBS, filter);
+        Ok(self.mongo.read(JOBS, filter, options).await?.documents)
+    }
+}
+
+/// What an [`OpenJob`] is read from: no payload.
+fn open_fields() -> Document {
+    doc! { "run": 1, "epoch": 1, "announced": 1, "cancel.requested_at": 1 }
+}

@@ -1,0 +1,120 @@
+//! Proves that every job of a running system that has not ended has what will move it on, and that both databases
+//! agree about those that have; names each job of which that is not so.
+
+mod command;
+mod connections;
+mod group;
+mod judge;
+mod read;
+mod stored;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use bson::DateTime;
+use shared_events::JobId;
+
+pub use command::{Options, command};
+pub use connections::{Connections, Endpoints};
+pub use group::Group;
+pub use judge::{BrokerView, ConsumerView, Finding, judge};
+
+/// A job that looks broken while the system runs may only have been read midway; it is looked at so often again.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// How many jobs were looked at.
+    pub jobs: u64,
+    /// How many of them have ended, the same in both databases.
+    pub ended: u64,
+    /// What moves the others on, and how many it is for each.
+    pub moved_by: BTreeMap<&'static str, u64>,
+    /// Those that nothing moves on, or about which the databases contradict each other.
+    pub broken: Vec<(JobId, String)>,
+}
+
+impl Report {
+    /// Whether there is nothing to complain about.
+    pub fn is_clean(&self) -> bool {
+        self.broken.is_empty()
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// Where it could not look: nothing is known then.
+pub async fn check(endpoints: &Endpoints) -> Result<Report> {
+    let connections = Connections::open(endpoints).await?;
+    let mut report = Report::default();
+    let mut suspects = Vec::new();
+    let broker = connections.broker().await?;
+    let mut groups = connections.groups().await?;
+    while let Some(group) = groups.next().await? {
+        report.jobs += 1;
+        match finding(&connections, &group, &broker, endpoints.retention).await? {
+            Finding::Broken(_) => suspects.push(group.id),
+            finding => report.count(&finding),
+        }
+    }
+    for look in 0..LOOKS {
+        let broker = connections.broker().await?;
+        for id in std::mem::take(&mut suspects) {
+            let group = connections.group(id).await?;
+            match finding(&connections, &group, &broker, endpoints.retention).await? {
+                Finding::Broken(wrong) if look + 1 == LOOKS => report.broken.push((id, wrong)),
+                Finding::Broken(_) => suspects.push(id),
+                finding => report.count(&finding),
+            }
+        }
+        if suspects.is_empty() {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Ok(report)
+}
+
+/// Judges, and asks the broker for an announcement where all hangs on that.
+async fn finding(
+    connections: &Connections,
+    group: &Group,
+    broker: &BrokerView,
+    retention: Duration,
+) -> Result<Finding> {
+    Ok(match judge(group, broker, DateTime::now(), retention) {
+        Finding::IfAnnouncedAt(sequence, otherwise) => {
+            if connections.has_announcement(group.id, sequence).await? {
+                Finding::MovedBy("waiting in JOBS")
+            } else {
+                otherwise.map_or(Finding::MovedBy("reconciler: announcement gone, silent"), Finding::Broken)
+            }
+        }
+        finding => finding,
+    })
+}
+
+impl Report {
+    fn count(&mut self, finding: &Finding) {
+        match finding {
+            Finding::MovedBy(what) => *self.moved_by.entry(what).or_default() += 1,
+            _ => self.ended += 1,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open: u64 = self.moved_by.values().sum();
+        writeln!(f, "{} jobs: {} ended, {open} open, {} broken", self.jobs, self.ended, self.broken.len())?;
+        for (what, count) in &self.moved_by {
+            writeln!(f, "  {count:>8}  go on: {what}")?;
+        }
+        self.broken.iter().try_for_each(|(id, wrong)| writeln!(f, "  BROKEN {id}: {wrong}"))
+    }
+}

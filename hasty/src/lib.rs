@@ -1,0 +1,3 @@
+//! What the command line `hasty` is made of: commands for those who run Hasty, next to a running system.
+
+pub mod fsck;

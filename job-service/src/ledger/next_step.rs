@@ -1,0 +1,132 @@
+//! What a worker does about a run that the ledger knows already: one pure decision for announcements
+//! that come again and for what a scan finds.
+
+use bson::DateTime;
+use shared_events::{Status, WorkerId};
+
+use super::Run;
+
+/// What to do about a known run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStep {
+    /// Claim it: its retry is due, or its lease has ended.
+    Claim,
+    /// It is this worker's own claim, whose answer was lost: run it.
+    Resume,
+    /// Its lease has ended and it may not be tried again, or is to be cancelled: end it.
+    GiveUp,
+    /// Nothing: somebody runs it, or its time has not come. The ledger knows when.
+    Leave,
+    /// It has ended: tell so again.
+    Republish,
+}
+
+/// Decides what to do about `run`.
+///
+/// `runs_here` says whether this worker, `me`, is running it; `may_take_over` is false for a while
+/// after the database was away, when leases may have ended only because nobody could renew them.
+#[must_use]
+pub fn next_step(run: &Run, now: DateTime, me: &WorkerId, runs_here: bool, may_take_over: bool) -> NextStep {
+    match run.status {
+        Status::Finished | Status::Failed | Status::Cancelled => NextStep::Republish,
+        Status::Queued if run.next_at.is_some_and(|next_at| next_at > now) => NextStep::Leave,
+        Status::Queued if run.cancel_requested.is_some() => NextStep::GiveUp,
+        Status::Queued => NextStep::Claim,
+        Status::Running if runs_here => NextStep::Leave,
+        Status::Running if run.lease_until.is_some_and(|until| until > now) => {
+            if run.worker.as_ref() == Some(me) { NextStep::Resume } else { NextStep::Leave }
+        }
+        Status::Running if !may_take_over => NextStep::Leave,
+        Status::Running if run.cancel_requested.is_some() || run.charged >= run.max_attempts => {
+            NextStep::GiveUp
+        }
+        Status::Running => NextStep::Claim,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use service_kit::Clock;
+    use shared_events::JobError;
+    use tokio::time::Instant;
+
+    use super::{
+        super::model::{
+            AttemptEnd,
+            tests::{LEASE, at, running, worker},
+        },
+        *,
+    };
+
+    fn look(run: &Run, seconds: i64) -> NextStep {
+        next_step(run, at(seconds), &worker("two"), false, true)
+    }
+
+    #[test]
+    fn a_live_lease_is_left_alone_and_an_ended_one_taken_over() {
+        assert_eq!(look(&running(), 29), NextStep::Leave);
+        assert_eq!(look(&running(), 30), NextStep::Claim);
+    }
+
+    /// Whatever the machine's wall clock shows when the worker starts or is set to later: only the database's time counts.
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_wall_clock_neither_steals_a_live_lease_nor_spares_an_ended_one() {
+        let hour = Duration::from_secs(3600);
+        let start = Duration::from_millis(at(0).timestamp_millis().unsigned_abs());
+        for wall in [start - hour, start, start + hour] {
+            let clock = Clock::starting_at(wall);
+            clock.learn(Instant::now(), at(0));
+            let look = || next_step(&running(), clock.now(), &worker("two"), false, clock.is_learnt());
+            tokio::time::advance(LEASE - Duration::from_millis(1)).await;
+            assert_eq!(look(), NextStep::Leave, "started with {wall:?}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(look(), NextStep::Claim, "started with {wall:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_over_right_after_the_database_was_away() {
+        assert_eq!(next_step(&running(), at(31), &worker("two"), false, false), NextStep::Leave);
+    }
+
+    #[test]
+    fn what_runs_here_is_not_taken_from_oneself() {
+        assert_eq!(next_step(&running(), at(31), &worker("one"), true, true), NextStep::Leave);
+    }
+
+    #[test]
+    fn a_claim_whose_answer_was_lost_is_resumed() {
+        assert_eq!(next_step(&running(), at(1), &worker("one"), false, true), NextStep::Resume);
+    }
+
+    #[test]
+    fn attempts_that_are_used_up_end_the_run() {
+        let second = running().claimed(&worker("three"), at(31), LEASE);
+        assert_eq!(second.charged, second.max_attempts);
+        assert_eq!(look(&second, 100), NextStep::GiveUp);
+        let failed = second.given_up(at(100));
+        assert_eq!((failed.status, failed.error.unwrap().code.as_str()), (Status::Failed, "lease_lost"));
+    }
+
+    #[test]
+    fn a_retry_waits_for_its_time() {
+        let waiting = running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(10)), at(1), at(6));
+        assert_eq!(look(&waiting, 9), NextStep::Leave);
+        assert_eq!(look(&waiting, 10), NextStep::Claim);
+    }
+
+    #[test]
+    fn a_cancel_that_the_dead_worker_did_not_see_ends_the_run() {
+        let flagged = Run { cancel_requested: Some(true), ..running() };
+        assert_eq!(look(&flagged, 31), NextStep::GiveUp);
+        assert_eq!(flagged.given_up(at(31)).status, Status::Cancelled);
+    }
+
+    #[test]
+    fn an_end_is_told_again() {
+        let ended = running().ended(AttemptEnd::Finished(None), at(1), at(6));
+        assert_eq!(look(&ended, 100), NextStep::Republish);
+    }
+}

@@ -1,0 +1,270 @@
+//! The claimer: what this worker makes of announcements, of runs that are due, and of indeterminate claims. What follows
+//! for a run that is known already is decided by [`next_step`]; here it is carried out, many runs with one command.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use service_kit::{
+    GroupCommit, GroupLimits, StoreError,
+    mongo::{DEADLINE, Durability},
+};
+use shared_events::{Queue, RunId, WorkerId};
+
+use super::{
+    active_runs::{ActiveRuns, ClaimGuard, StopReason},
+    claimed::{AGAIN, Announced, Claimed},
+    indeterminate::{IndeterminateClaims, SETTLED},
+};
+use crate::{
+    history::{History, HistoryEvent},
+    ledger::{DueRuns, Ledger, NextStep, PACING, Run, next_step},
+};
+/// See the module. Copies share it.
+#[derive(Clone)]
+pub struct Claimer {
+    core: Arc<Core>,
+    claims: GroupCommit<Announced, Claimed>,
+}
+
+struct Core {
+    ledger: Ledger,
+    active: ActiveRuns,
+    history: History,
+    indeterminate: IndeterminateClaims,
+    late_acks: bool,
+}
+
+impl Claimer {
+    /// Claims for the ledger's worker; `active` are the runs that it is running. `late_acks` says whether announcements
+    /// may bring runs on at first, or each has a time in the ledger at once.
+    #[must_use]
+    pub fn new(ledger: Ledger, active: ActiveRuns, history: History, late_acks: bool) -> Self {
+        let indeterminate = IndeterminateClaims::default();
+        let core = Arc::new(Core { ledger, active, history, indeterminate, late_acks });
+        let limits = GroupLimits { pacing: PACING, ..GroupLimits::default() };
+        let claims = {
+            let core = Arc::clone(&core);
+            GroupCommit::start(limits, move |claims| Arc::clone(&core).commit(claims))
+        };
+        Self { core, claims }
+    }
+
+    /// Begins to claim a run; none where this worker is at it already.
+    #[must_use]
+    pub fn guard(&self, id: RunId) -> Option<ClaimGuard> {
+        self.core.active.claim(id)
+    }
+
+    /// Claims an announced run, journaled.
+    ///
+    /// # Errors
+    /// Where the database did not do it: give the announcement back.
+    pub async fn claim(&self, announced: Announced) -> Result<Claimed, StoreError> {
+        let id = announced.created.run_id();
+        let claimed = self.claims.submit(announced).await;
+        if claimed.as_ref().is_err_and(StoreError::may_be_done) {
+            self.core.indeterminate.add([id]);
+        }
+        claimed
+    }
+
+    /// Claims up to `most` runs of these queues whose retry is due or whose lease has ended, and ends those that are
+    /// not to be tried again. Says as well whether there may be more.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn claim_due(
+        &self,
+        queues: &[Queue],
+        most: usize,
+    ) -> Result<(Vec<(Claimed, ClaimGuard)>, bool), StoreError> {
+        let core = &self.core;
+        let DueRuns { runs, unreadable, more } = core.ledger.due(queues, most).await?;
+        let mut guards: HashMap<RunId, ClaimGuard> =
+            runs.iter().filter_map(|run| Some((run.id, self.guard(run.id)?))).collect();
+        let runs: Vec<Run> = runs.into_iter().filter(|run| guards.contains_key(&run.id)).collect();
+        let acting = {
+            let core = Arc::clone(core);
+            async move {
+                let _under_way = core.indeterminate.under_way(runs.iter().map(|run| run.id).collect());
+                core.act_on(runs, &HashSet::new()).await
+            }
+        };
+        let claimed = core.ledger.mongo().within(DEADLINE, acting).await;
+        let claimed = claimed.inspect_err(|_| core.indeterminate.add(guards.keys().copied()))?;
+        let taken: Vec<(Claimed, ClaimGuard)> = claimed
+            .into_iter()
+            .filter(|claimed| matches!(claimed, Claimed::Mine(_) | Claimed::Ended(_)))
+            .filter_map(|claimed| {
+                let guard = guards.remove(&claimed.run_id())?;
+                Some((claimed, guard))
+            })
+            .collect();
+        // What can not be read is passed over by the next look.
+        let more = more && (!taken.is_empty() || unreadable > 0);
+        Ok((taken, more))
+    }
+
+    /// Waits until claims are indeterminate, and says how many.
+    pub async fn indeterminate(&self) -> usize {
+        self.core.indeterminate.any().await
+    }
+
+    /// Up to `most` runs whose claims were indeterminate and that turned out to be this worker's, though nobody here
+    /// runs them. The leases of all such runs are renewed, so that none ends while it waits for a slot.
+    ///
+    /// # Errors
+    /// Where the database does not answer: they stay indeterminate.
+    pub async fn recover(&self, most: usize) -> Result<Vec<(Run, ClaimGuard)>, StoreError> {
+        let Core { ledger, active, history, indeterminate, .. } = self.core.as_ref();
+        let (looked_at, asked) = (indeterminate.some(), Instant::now());
+        let is_calm = ledger.mongo().since_failure().is_none_or(|since| since > SETTLED);
+        // In this order, and both before reading: what is claimed by nobody here, and then not running here, has been
+        // recorded if it ever ran; so what is then read as running is not run by anybody.
+        let mut guards: HashMap<RunId, ClaimGuard> =
+            looked_at.iter().filter_map(|id| Some((*id, self.guard(*id)?))).collect();
+        guards.retain(|id, _| !active.contains(id));
+        let ids: Vec<RunId> = guards.keys().copied().collect();
+        let found = ledger.mine_among(&ids).await?;
+        let claims: Vec<(RunId, u32)> = found.iter().map(|run| (run.id, run.attempt)).collect();
+        let renewal = ledger.renew(claims, Durability::Journaled).await?;
+        let lost: HashSet<RunId> = renewal.superseded.into_iter().map(|(id, _)| id).collect();
+        let mine: Vec<RunId> = found.iter().map(|run| run.id).filter(|id| !lost.contains(id)).collect();
+        if is_calm && let Some(long_ago) = asked.checked_sub(SETTLED) {
+            indeterminate.settle(looked_at.iter().filter(|id| !mine.contains(id)), long_ago);
+        }
+        let next = &mine[..most.min(mine.len())];
+        if next.is_empty() {
+            return Ok(Vec::new());
+        }
+        let recovered = ledger.load_mine(next).await?.into_iter().filter_map(|run| {
+            let guard = guards.remove(&run.id)?;
+            history.add(HistoryEvent::Recovered, run.id, run.attempt);
+            Some((run, guard))
+        });
+        Ok(recovered.collect())
+    }
+}
+
+impl Core {
+    fn worker(&self) -> &WorkerId {
+        self.ledger.worker()
+    }
+
+    async fn commit(self: Arc<Self>, claims: Vec<Announced>) -> Vec<Result<Claimed, StoreError>> {
+        let _under_way =
+            self.indeterminate.under_way(claims.iter().map(|claim| claim.created.run_id()).collect());
+        let (now, lease) = (self.ledger.mongo().clock().now(), self.ledger.lease());
+        let fresh = |claim: &Announced| {
+            let run = Run::fresh(&claim.created, claim.trace, self.worker(), now, lease);
+            if self.late_acks && claim.late_ack { run.recovered_by_redelivery() } else { run }
+        };
+        let fresh: Vec<Run> = claims.iter().map(fresh).collect();
+        let inserted = match self.ledger.insert(&fresh).await {
+            Ok(inserted) => inserted,
+            Err(error) => return fresh.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let known: Vec<RunId> = inserted.duplicates.iter().map(|(index, _)| fresh[*index].id).collect();
+        let cancelled: HashSet<RunId> = claims
+            .iter()
+            .filter(|claim| claim.created.cancel_requested)
+            .map(|claim| claim.created.run_id())
+            .collect();
+        let mut known = self.claim_known(known, &cancelled).await;
+        let mut refused: HashMap<usize, StoreError> = inserted.refused.into_iter().collect();
+        let duplicate: HashSet<usize> = inserted.duplicates.iter().map(|(index, _)| *index).collect();
+        fresh
+            .into_iter()
+            .enumerate()
+            .map(|(index, run)| {
+                if let Some(error) = refused.remove(&index) {
+                    return Err(error);
+                }
+                if duplicate.contains(&index) {
+                    return match &mut known {
+                        Ok(known) => Ok(known.remove(&run.id).unwrap_or(Claimed::Later(run.id, AGAIN))),
+                        Err(error) => Err(error.clone()),
+                    };
+                }
+                self.history.add_claim(&run);
+                Ok(Claimed::of(run))
+            })
+            .collect()
+    }
+
+    /// Known runs are claimed, announced again or left; where the announcement says so, cancelled.
+    async fn claim_known(
+        &self,
+        ids: Vec<RunId>,
+        cancelled: &HashSet<RunId>,
+    ) -> Result<HashMap<RunId, Claimed>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (to_cancel, others): (Vec<RunId>, Vec<RunId>) =
+            ids.into_iter().partition(|id| cancelled.contains(id));
+        let cancels = self.ledger.cancel_known(to_cancel).await?;
+        self.history.add_cancels(&cancels);
+        cancels.stop.iter().for_each(|run| self.active.stop(&run.id, StopReason::Requested));
+        // Asked before reading: what ended in between is read as running, and must not be resumed.
+        let running = others.iter().copied().filter(|id| self.active.contains(id)).collect();
+        let found = self.ledger.find(&others).await?;
+        let unreadable: Vec<RunId> = cancels.unreadable.into_iter().chain(found.unreadable).collect();
+        let mut claimed = self.act_on(found.runs, &running).await?;
+        claimed.extend(unreadable.into_iter().map(Claimed::Unreadable));
+        let ended = cancels.closed.into_iter().chain(cancels.ended);
+        claimed.extend(ended.map(|run| Claimed::Ended(Box::new(run))));
+        let now = self.ledger.mongo().clock().now();
+        claimed.extend(cancels.stop.iter().map(|run| Claimed::left(run, now)));
+        Ok(claimed.into_iter().map(|claimed| (claimed.run_id(), claimed)).collect())
+    }
+
+    /// Carries out the next step of each run; `running` here are those that were when they were read.
+    async fn act_on(&self, runs: Vec<Run>, running: &HashSet<RunId>) -> Result<Vec<Claimed>, StoreError> {
+        let (now, may_take_over) = (self.ledger.mongo().clock().now(), self.may_take_over());
+        let (mut done, mut changes) = (Vec::new(), Vec::new());
+        for run in runs {
+            let runs_here = running.contains(&run.id) || self.active.contains(&run.id);
+            match next_step(&run, now, self.worker(), runs_here, may_take_over) {
+                NextStep::Claim => {
+                    let next = run.claimed(self.worker(), now, self.ledger.lease());
+                    changes.push((run, next));
+                }
+                NextStep::GiveUp => {
+                    let next = run.given_up(now);
+                    changes.push((run, next));
+                }
+                NextStep::Resume => {
+                    self.history.add(HistoryEvent::Recovered, run.id, run.attempt);
+                    done.push(Claimed::Mine(Box::new(run)));
+                }
+                NextStep::Republish => done.push(Claimed::Ended(Box::new(run))),
+                NextStep::Leave => done.push(Claimed::left(&run, now)),
+            }
+        }
+        let mut changed: HashSet<RunId> = changes.iter().map(|(run, _)| run.id).collect();
+        for run in self.ledger.replace(changes).await? {
+            changed.remove(&run.id);
+            self.history.add_claim(&run);
+            done.push(Claimed::of(run));
+        }
+        // Somebody else changed these in between, and what they are now is not known.
+        done.extend(changed.into_iter().map(|id| Claimed::Later(id, AGAIN)));
+        Ok(done)
+    }
+
+    /// Whether a lease that has ended by this worker's clock can be taken for lost. Not before the database's clock is
+    /// known, nor for a while after it was away or its clock was set: the holder may not have been able to renew it.
+    fn may_take_over(&self) -> bool {
+        let (mongo, lease) = (self.ledger.mongo(), self.ledger.lease());
+        // Longer than the others need to renew theirs, which they do every third of a lease.
+        let pause = (lease / 2).max(Duration::from_secs(2));
+        mongo.clock().is_learnt()
+            && mongo.since_failure().is_none_or(|since| since > pause)
+            // They read the clock every third of a lease too.
+            && mongo.clock().since_step().is_none_or(|since| since > lease)
+    }
+}

@@ -1,0 +1,167 @@
+//! One HTTP/1.1 connection that is kept, and no more of HTTP than nginx's answers need: the load generator
+//! shares the machine with what it measures.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const MOST_HEADERS: usize = 32;
+
+/// A connection; it is made anew where the server has announced that it closes this one.
+pub(super) struct Connection {
+    address: SocketAddr,
+    stream: TcpStream,
+    inbox: Vec<u8>,
+    closing: bool,
+}
+
+/// An answer, with its body as it lies in the connection's buffer.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    pub(super) retry_after_s: Option<u64>,
+    pub(super) body: &'a [u8],
+}
+
+/// Where an answer's parts are.
+#[derive(Debug, PartialEq)]
+struct Head {
+    status: u16,
+    retry_after_s: Option<u64>,
+    closing: bool,
+    begin: usize,
+    end: usize,
+}
+
+impl Connection {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = connect(address).await?;
+        Ok(Self { address, stream, inbox: Vec::with_capacity(16 << 10), closing: false })
+    }
+
+    /// Sends a whole request (see [`get`] and [`post`]) and reads the whole answer.
+    pub(super) async fn send(&mut self, request: &[u8]) -> Result<Answer<'_>> {
+        if self.closing {
+            self.stream = connect(self.address).await?;
+        }
+        self.inbox.clear();
+        self.stream.write_all(request).await.context("could not send a request")?;
+        let mut head = None;
+        let head = loop {
+            let read = self.stream.read_buf(&mut self.inbox).await.context("could not read an answer")?;
+            ensure!(read > 0, "the connection was closed before an answer was there");
+            if head.is_none() {
+                head = parse(&self.inbox)?;
+            }
+            match head.take() {
+                Some(whole) if self.inbox.len() >= whole.end => break whole,
+                part => head = part,
+            }
+        };
+        self.closing = head.closing;
+        let body = &self.inbox[head.begin..head.end];
+        Ok(Answer { status: head.status, retry_after_s: head.retry_after_s, body })
+    }
+}
+
+impl Answer<'_> {
+    /// The body for a message about an answer that was not expected.
+    pub(super) fn text(&self) -> String {
+        let text: String = String::from_utf8_lossy(self.body).chars().take(500).collect();
+        format!("{} {text}", self.status)
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream =
+        TcpStream::connect(address).await.with_context(|| format!("could not connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The answer's head, once all of it is there.
+fn parse(bytes: &[u8]) -> Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut answer = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(begin) = answer.parse(bytes).context("an answer is no HTTP")? else {
+        return Ok(None);
+    };
+    let (mut length, mut retry_after_s, mut closing) = (None, None, false);
+    let number = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok();
+    for header in answer.headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            length = number(header.value);
+        } else if header.name.eq_ignore_ascii_case("retry-after") {
+            retry_after_s = number(header.value);
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            closing = header.value.eq_ignore_ascii_case(b"close");
+        }
+    }
+    let status = answer.code.unwrap_or_default();
+    let Some(length) = length.or((status == 204).then_some(0)) else {
+        bail!("an answer {status} does not say how long it is")
+    };
+    let end = begin + usize::try_from(length)?;
+    Ok(Some(Head { status, retry_after_s, closing, begin, end }))
+}
+
+/// The bytes of a GET.
+pub(super) fn get(address: SocketAddr, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()
+}
+
+/// The bytes of a POST of JSON.
+pub(super) fn post(address: SocketAddr, path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_once_it_is_whole() {
+        let bytes = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\ncontent-length: 5\r\n\r\nhel";
+        assert_eq!(parse(&bytes[..40]).unwrap(), None);
+        let head = parse(bytes).unwrap().unwrap();
+        let (begin, end) = (bytes.len() - 3, bytes.len() + 2);
+        assert_eq!(head, Head { status: 503, retry_after_s: Some(2), closing: true, begin, end });
+    }
+
+    #[test]
+    fn an_answer_of_unknown_length_is_an_error() {
+        let error = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap_err().to_string();
+        assert!(error.contains("does not say how long"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn answers_in_pieces_are_put_together_and_a_closed_connection_is_made_anew() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut client, _) = server.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert!(client.read(&mut request).await.unwrap() > 0);
+                let pieces =
+                    ["HTTP/1.1 200 OK\r\nConnection: cl", "ose\r\nContent-Length: 4\r\n\r\nab", "cd"];
+                for piece in pieces {
+                    client.write_all(piece.as_bytes()).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let mut connection = Connection::open(address).await.unwrap();
+        for _ in 0..2 {
+            let answer = connection.send(&get(address, "/")).await.unwrap();
+            assert_eq!((answer.status, answer.body), (200, b"abcd".as_slice()));
+        }
+    }
+}

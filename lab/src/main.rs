@@ -1,0 +1,44 @@
+//! `cargo lab`: tries Hasty hard, on this machine.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lab::{bench, chaos};
+use tokio::runtime::{Builder, Runtime};
+
+#[derive(Parser)]
+#[command(name = "cargo lab", about = "Tries a whole Hasty hard, on this machine")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures throughput, latency and CPU per job of a fresh, optimized stack over HTTP
+    Bench(Box<bench::Options>),
+    /// Runs jobs while everything is killed, paused, cut off and set back, and checks that the promises held
+    Chaos(chaos::Options),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let runtime = match command {
+        // The load generator is to take no more of the machine than it must.
+        Command::Bench(_) => Builder::new_current_thread().enable_all().build(),
+        Command::Chaos(_) => Runtime::new(),
+    };
+    let runtime = runtime.expect("a runtime can be started");
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Bench(options) => bench::command(*options).await,
+            Command::Chaos(options) => chaos::command(options).await,
+        }
+    });
+    // A download that was interrupted is not waited for.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

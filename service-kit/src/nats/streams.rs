@@ -1,0 +1,191 @@
+//! Streams and consumers on the server, made from their definitions.
+//!
+//! Start-up creates what is missing and does not change what is there: an operator's settings stay,
+//! and where they differ from the definition it is said in the log. Only an `ack_wait` that follows from the
+//! settings of who reads is changed.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    Context,
+    consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, PullConsumer, pull},
+    context::{CreateStreamError, GetStreamErrorKind},
+    stream::{self, ConsumerError, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use shared_events::streams::{ConsumerDefinition, Retention, StreamDefinition};
+use tracing::{info, warn};
+
+/// A stream was not there and could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EnsureError {
+    /// Whether it is there could not be learnt.
+    #[error("could not look up stream {name}")]
+    LookUp {
+        /// The stream.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: async_nats::jetstream::context::GetStreamError,
+    },
+    /// The server refused to make it.
+    #[error("could not create stream {name}")]
+    Create {
+        /// The stream.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: CreateStreamError,
+    },
+}
+
+/// The server's configuration of a stream.
+#[must_use]
+pub fn stream_config(definition: &StreamDefinition) -> stream::Config {
+    stream::Config {
+        name: definition.name.to_owned(),
+        subjects: definition.subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+        retention: match definition.retention {
+            Retention::WorkQueue => RetentionPolicy::WorkQueue,
+            Retention::Log => RetentionPolicy::Limits,
+        },
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        num_replicas: definition.replicas,
+        max_age: definition.max_age,
+        max_bytes: definition.max_bytes,
+        duplicate_window: definition.duplicate_window,
+        ..Default::default()
+    }
+}
+
+/// The server's configuration of a consumer.
+#[must_use]
+pub fn consumer_config(definition: &ConsumerDefinition) -> pull::Config {
+    pull::Config {
+        durable_name: Some(definition.name.clone()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: definition.ack_wait,
+        max_deliver: -1,
+        max_ack_pending: definition.max_ack_pending,
+        max_waiting: definition.max_waiting.unwrap_or_default(),
+        filter_subject: definition.filter_subject.clone().unwrap_or_default(),
+        deliver_policy: definition
+            .start_sequence
+            .map_or(DeliverPolicy::All, |start_sequence| DeliverPolicy::ByStartSequence { start_sequence }),
+        ..Default::default()
+    }
+}
+
+/// Creates the streams that are missing.
+///
+/// # Errors
+/// [`EnsureError`], which also comes while NATS is away: try again.
+pub async fn ensure(jetstream: &Context, definitions: &[StreamDefinition]) -> Result<(), EnsureError> {
+    for definition in definitions {
+        let (name, config) = (definition.name, stream_config(definition));
+        match jetstream.get_stream(name).await {
+            Ok(stream) => warn_where_different(name, &stream.cached_info().config, &config),
+            Err(error) if is_missing(&error.kind()) => {
+                jetstream
+                    .create_stream(config)
+                    .await
+                    .map_err(|source| EnsureError::Create { name, source })?;
+                info!(stream = name, "stream created");
+            }
+            Err(source) => return Err(EnsureError::LookUp { name, source }),
+        }
+    }
+    Ok(())
+}
+
+fn is_missing(error: &GetStreamErrorKind) -> bool {
+    matches!(error, GetStreamErrorKind::JetStream(error)
+        if error.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn warn_where_different(name: &str, found: &stream::Config, wanted: &stream::Config) {
+    let same = found.retention == wanted.retention
+        && found.discard == wanted.discard
+        && found.subjects == wanted.subjects
+        && found.max_age == wanted.max_age
+        && found.max_bytes == wanted.max_bytes
+        && found.num_replicas == wanted.num_replicas;
+    if !same {
+        warn!(stream = name, ?found, "stream differs from this version's definition; left as it is");
+    }
+}
+
+/// The consumer, created where it is missing and left as it is where it is not.
+///
+/// # Errors
+/// Where the stream is missing too, or NATS is away: try again.
+pub async fn consumer(
+    jetstream: &Context,
+    definition: &ConsumerDefinition,
+) -> Result<PullConsumer, ConsumerError> {
+    let (name, stream) = (definition.name.as_str(), definition.stream);
+    let missing = match jetstream.get_consumer_from_stream(name, stream).await {
+        Ok(consumer) => return Ok(consumer),
+        Err(error) => error,
+    };
+    if !is_missing_consumer(&missing) {
+        return Err(missing);
+    }
+    match jetstream.create_consumer_strict_on_stream(consumer_config(definition), stream).await {
+        Ok(consumer) => {
+            info!(stream, consumer = name, "consumer created");
+            Ok(consumer)
+        }
+        // Another replica was faster.
+        Err(_) => jetstream.get_consumer_from_stream(name, stream).await,
+    }
+}
+
+/// The same consumer with this `ack_wait`, which follows from the settings of who reads; the rest stays as it is.
+///
+/// # Errors
+/// Where the stream is missing, or NATS is away: try again.
+pub async fn with_ack_wait(
+    jetstream: &Context,
+    consumer: PullConsumer,
+    ack_wait: Duration,
+) -> Result<PullConsumer, async_nats::Error> {
+    let info = consumer.cached_info();
+    if info.config.ack_wait == ack_wait {
+        return Ok(consumer);
+    }
+    info!(
+        consumer = info.name,
+        was_s = info.config.ack_wait.as_secs_f64(),
+        ack_wait_s = ack_wait.as_secs_f64(),
+        "ack wait changed"
+    );
+    let config = consumer::Config { ack_wait, ..info.config.clone() };
+    let config = pull::Config::try_from_consumer_config(config)?;
+    Ok(jetstream.update_consumer_on_stream(config, info.stream_name.as_str()).await?)
+}
+
+fn is_missing_consumer(error: &ConsumerError) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(error)
+        if error.error_code() == async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_events::streams::{self, StreamSettings};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_dropped_to_make_room() {
+        for definition in streams::definitions(&StreamSettings::default()) {
+            assert_eq!(stream_config(&definition).discard, DiscardPolicy::New, "{}", definition.name);
+        }
+    }
+
+    #[test]
+    fn a_message_is_delivered_again_until_it_is_acked() {
+        let config = consumer_config(&streams::control_consumer());
+        assert_eq!((config.max_deliver, config.backoff), (-1, Vec::new()));
+    }
+}
