@@ -21,7 +21,8 @@ use std::{
 use actix_web::dev::Server;
 use anyhow::Context;
 use service_kit::{
-    BackgroundTasks, Broker, ByteBudget, Health, Mongo, StoreError, nats::messages::MessageReader,
+    BackgroundTasks, Broker, ByteBudget, Health, Mongo, StoreError,
+    nats::{acked_leftovers, messages::MessageReader},
     telemetry::chain,
 };
 use shared_events::{WorkerId, streams};
@@ -153,9 +154,15 @@ fn background_tasks(
     let Executor { ledger, active, relay, settings, .. } = worker.executor.clone();
     let (broker, lease, relay_scan) = (worker.broker.clone(), settings.lease, settings.relay_scan);
     let (stops, letters, clock_ledger) = (control.clone(), control.clone(), ledger.clone());
+    let mut consumers = worker.consumer_definitions();
+    consumers.push(streams::control_consumer());
 
     let mut tasks = BackgroundTasks::new();
-    tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
+    let streams = broker.clone();
+    tasks.start("streams", |stop| async move { streams.keep_streams(&stop).await });
+    tasks.start("acked-leftovers", |stop| async move {
+        acked_leftovers::remove(&broker, &consumers, &stop).await;
+    });
     tasks.start("clock", |stop| async move { follow_clock(&clock_ledger, lease, &stop).await });
     tasks.start("leases", |stop| async move { renew_leases(&ledger, &active, lease, &stop).await });
     tasks.start("relay", |stop| async move { relay.scan(relay_scan, &stop).await });

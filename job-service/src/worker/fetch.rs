@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{Message, consumer::PullConsumer};
 use service_kit::{nats::streams, retry, telemetry::chain};
-use shared_events::{Priority, Queue, streams::worker_consumer};
+use shared_events::{
+    Priority, Queue,
+    streams::{ConsumerDefinition, worker_consumer},
+};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     task::JoinSet,
@@ -206,10 +209,20 @@ impl Worker {
     }
 
     async fn consumer(&self, queue: &Queue, priority: Priority) -> anyhow::Result<PullConsumer> {
-        let ack_wait = self.executor.ledger.lease() + REDELIVERY_GRACE;
-        let jetstream = self.broker.jetstream();
-        let consumer = streams::consumer(jetstream, &worker_consumer(queue, priority, ack_wait)).await?;
-        streams::with_ack_wait(jetstream, consumer, ack_wait).await.map_err(|error| anyhow::anyhow!(error))
+        let (jetstream, definition) = (self.broker.jetstream(), self.consumer_definition(queue, priority));
+        let consumer = streams::consumer(jetstream, &definition).await?;
+        let consumer = streams::with_ack_wait(jetstream, consumer, definition.ack_wait).await;
+        consumer.map_err(|error| anyhow::anyhow!(error))
+    }
+
+    fn consumer_definition(&self, queue: &Queue, priority: Priority) -> ConsumerDefinition {
+        worker_consumer(queue, priority, self.executor.ledger.lease() + REDELIVERY_GRACE)
+    }
+
+    /// The consumers of all its queues.
+    pub(crate) fn consumer_definitions(&self) -> Vec<ConsumerDefinition> {
+        let of = |queue| Priority::ALL.map(|priority| self.consumer_definition(queue, priority));
+        self.queues.iter().flat_map(of).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! NATS: connecting, publishing with acknowledgement, reading streams in batches, and keeping the streams there.
 
+pub mod acked_leftovers;
 mod broker;
 mod client;
 pub mod consume;
