@@ -1,0 +1,60 @@
+//! A broker that died can have an ack on disk and still the message that was acked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use e2e::{App, NewJob, Status};
+use stack::{Stack, poll};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// No consumer gets it again, so it would take room for as long as the stream keeps messages.
+#[tokio::test]
+async fn an_announcement_that_was_acked_and_is_still_there_is_removed() {
+    let app = App::start(Stack::builder().api(1).workers(1)).await;
+    let (nats, worker) = (app.stack().nats(), app.stack().worker(0));
+    app.ended(&app.create(&NewJob::noop()).await).await;
+    worker.kill().await.unwrap();
+    let job = app.create(&NewJob::noop()).await;
+    has_announcements(&app, 1).await;
+    nats.terminate().await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(&messages(&app), copy.path());
+    nats.start().await.unwrap();
+    worker.start().await.unwrap();
+    app.ended(&job).await;
+    has_announcements(&app, 0).await;
+
+    // All that the broker did is on disk, but for the removal of the message.
+    nats.terminate().await.unwrap();
+    std::fs::remove_dir_all(messages(&app)).unwrap();
+    copy_files(copy.path(), &messages(&app));
+    worker.kill().await.unwrap();
+    nats.start().await.unwrap();
+    has_announcements(&app, 1).await;
+    worker.start().await.unwrap();
+    has_announcements(&app, 0).await;
+    let job = app.job(&job).await;
+    assert_eq!((job.status, job.attempt), (Status::Finished, 1));
+}
+
+async fn has_announcements(app: &App, wanted: u64) {
+    let look = || async {
+        let found = app.stream("JOBS").await.cached_info().state.messages;
+        if found == wanted { Ok(()) } else { Err(format!("{found}")) }
+    };
+    poll::until(&format!("{wanted} announcements"), SOON, look).await.unwrap();
+}
+
+/// Where the broker keeps the messages of `JOBS`; what its consumers have acked is beside it.
+fn messages(app: &App) -> PathBuf {
+    app.stack().folder().join("nats/jetstream/jetstream/$G/streams/JOBS/msgs")
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}

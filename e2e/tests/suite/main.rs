@@ -1,0 +1,49 @@
+//! All end-to-end tests, as one program: it is linked once, and what one test waits for leaves the processor to others.
+//! `cargo test -p e2e gaps::` runs the tests of one file.
+#![allow(clippy::unwrap_used)]
+
+mod acked_leftovers;
+mod any_request;
+mod batches;
+mod blocking;
+mod broker_lost;
+mod broker_users;
+mod changes;
+mod chaos;
+mod crashes;
+mod dead_connections;
+mod duplicates;
+mod failures;
+mod fence;
+mod flow;
+mod gaps;
+mod http_edges;
+mod idempotency;
+mod indeterminate_claims;
+mod input;
+mod jobs;
+mod largest_events;
+mod late_acks;
+mod leftovers;
+mod legacy;
+mod lifecycle;
+mod lists;
+mod memory;
+mod nats_away;
+mod other_versions;
+mod outages;
+mod passed_through;
+mod queues;
+mod readiness;
+mod refusals;
+mod replica_set;
+mod retention;
+mod retries;
+mod room;
+mod safeguards;
+mod shutdown;
+mod stops;
+mod trace;
+mod unreadable_documents;
+mod waiting;
+mod workers;
