@@ -77,14 +77,14 @@ impl App {
         let definitions = streams::definitions(&settings.common.streams).to_vec();
         let broker = Broker::connect(&settings.common.nats, definitions, "api-service").await?;
         let health = Health::new(mongo.clone(), broker.clone(), "api-service");
-        let limits = &settings.jobs;
+        let (limits, relay_after) = (&settings.jobs, settings.common.relay_after);
         let timing = RelayTiming {
-            scan: limits.relay_scan,
-            after: limits.relay_after,
+            scan: settings.common.relay_scan,
+            after: relay_after,
             silent_after: limits.silent_after,
         };
         // Marks come off long before the scan would look at them.
-        let unmarking = Arc::new(Unmarking::new(limits.relay_after / 2));
+        let unmarking = Arc::new(Unmarking::new(relay_after / 2));
         let (generations, waiters) = (StreamGenerations::default(), Waiters::default());
         let (store, states) = (OutboxStore::new(mongo.clone()), StreamStates::new(mongo.clone()));
         let relay = Relay::new(
@@ -96,11 +96,10 @@ impl App {
             timing,
         );
         let (jobs, outbox) = (Jobs::new(mongo), Arc::new(relay.clone()) as Arc<dyn Outbox>);
-        let creator =
-            Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, limits.relay_after);
-        let lifecycle = Lifecycle::new(jobs.clone(), outbox, waiters.clone(), limits.relay_after);
+        let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
+        let lifecycle = Lifecycle::new(jobs.clone(), outbox, waiters.clone(), relay_after);
         let broadcasts = Broadcasts::new(broker.clone(), waiters, Arc::clone(&unmarking));
-        let grace = settings.shutdown_grace;
+        let grace = settings.common.shutdown_grace;
         let server_settings =
             ServerSettings { threads: settings.http_threads, allowed: settings.allowed.clone(), grace };
         let server =

@@ -2,10 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use serde::Deserialize;
-use service_kit::settings::{BadSettings, Check, CommonSettings, RawCommonSettings, from_env};
+use service_kit::settings::{BadSettings, CommonSettings, Description, Reader};
 
-use crate::http::{Allowed, AllowedHosts, AllowedOrigins};
+use crate::http::Allowed;
 
 /// All settings of a replica.
 #[derive(Debug, Clone)]
@@ -24,8 +23,6 @@ pub struct Settings {
     pub allowed: Allowed,
     /// How jobs are taken and announced.
     pub jobs: JobSettings,
-    /// How long requests and announcements under way may take after SIGTERM.
-    pub shutdown_grace: Duration,
 }
 
 /// How jobs are taken and announced.
@@ -35,33 +32,10 @@ pub struct JobSettings {
     pub rerun_window: Duration,
     /// How many announcements may wait before new jobs are refused.
     pub outbox_max: u64,
-    /// How often the jobs are looked through for those that were not announced.
-    pub relay_scan: Duration,
-    /// How long the direct path may take to announce a job before the scan does.
-    pub relay_after: Duration,
     /// How often the broker's store is looked at, and what has been silent for long.
     pub reconcile: Duration,
     /// How long an announced job may be silent before it is looked at; grows with the job's age.
     pub silent_after: Duration,
-}
-
-#[derive(Debug, Deserialize)]
-struct Raw {
-    api_addr: Option<String>,
-    http_threads: Option<String>,
-    api_mongo_uri: Option<String>,
-    api_mongo_database: Option<String>,
-    allowed_hosts: Option<String>,
-    cors_origins: Option<String>,
-    reconcile_s: Option<String>,
-    rerun_window_s: Option<String>,
-    outbox_max: Option<String>,
-    relay_scan_s: Option<String>,
-    relay_after_s: Option<String>,
-    silent_after_s: Option<String>,
-    shutdown_grace_s: Option<String>,
-    #[serde(flatten)]
-    common: RawCommonSettings,
 }
 
 impl Settings {
@@ -70,37 +44,94 @@ impl Settings {
     /// # Errors
     /// Every variable that is wrong.
     pub fn from_env() -> Result<Self, BadSettings> {
-        Self::parse(from_env()?)
+        let mut from = Reader::from_env()?;
+        let settings = Self::read(&mut from);
+        from.finish(settings)
     }
 
-    fn parse(raw: Raw) -> Result<Self, BadSettings> {
-        let mut check = Check::new();
-        let settings = Self {
-            addr: check.value("API_ADDR", raw.api_addr, SocketAddr::from(([127, 0, 0, 1], 8000))),
-            http_threads: check.number("HTTP_THREADS", raw.http_threads, cores(), 1..=1024),
-            mongo_uri: check.value(
-                "API_MONGO_URI",
-                raw.api_mongo_uri,
-                "mongodb://127.0.0.1:27017".to_owned(),
-            ),
-            mongo_database: check.value("API_MONGO_DATABASE", raw.api_mongo_database, "hasty_api".to_owned()),
-            common: raw.common.parse(&mut check),
-            allowed: Allowed {
-                origins: check.value("CORS_ORIGINS", raw.cors_origins, AllowedOrigins::default()),
-                hosts: check.value("ALLOWED_HOSTS", raw.allowed_hosts, AllowedHosts::default()),
-            },
-            jobs: JobSettings {
-                rerun_window: check.seconds("RERUN_WINDOW_S", raw.rerun_window_s, 300.0, 0.0..=86_400.0),
-                outbox_max: check.number("OUTBOX_MAX", raw.outbox_max, 1_000_000, 1..=1_000_000_000),
-                relay_scan: check.seconds("RELAY_SCAN_S", raw.relay_scan_s, 1.0, 0.05..=60.0),
-                relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
-                reconcile: check.seconds("RECONCILE_S", raw.reconcile_s, 5.0, 0.1..=600.0),
-                silent_after: check.seconds("SILENT_AFTER_S", raw.silent_after_s, 600.0, 0.5..=86_400.0),
-            },
-            shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),
-        };
-        check.finish(settings)
+    /// All settings there are, as the documentation shows them.
+    #[must_use]
+    pub fn descriptions() -> Vec<Description> {
+        let mut from = Reader::default();
+        Self::read(&mut from);
+        from.into_descriptions()
     }
+
+    fn read(from: &mut Reader) -> Self {
+        let addr = from
+            .setting(
+                "API_ADDR",
+                "where HTTP is served. **There is no authentication yet: keep it on loopback or behind something that \
+                 has**",
+            )
+            .values("an address and a port")
+            .or(SocketAddr::from(([127, 0, 0, 1], 8000)));
+        let mongo_uri = from
+            .setting("API_MONGO_URI", "the database of jobs")
+            .values("a MongoDB URI")
+            .or("mongodb://127.0.0.1:27017".to_owned());
+        let mongo_database =
+            from.setting("API_MONGO_DATABASE", "its name").values("a name").or("hasty_api".to_owned());
+        let http_threads = from
+            .setting("HTTP_THREADS", "threads that serve HTTP")
+            .default_shown("the number of cores")
+            .number(cores(), 1..=1024);
+        let (allowed, jobs) = (read_allowed(from), JobSettings::read(from));
+        let common = CommonSettings::read(from);
+        Self { addr, http_threads, mongo_uri, mongo_database, common, allowed, jobs }
+    }
+}
+
+impl JobSettings {
+    fn read(from: &mut Reader) -> Self {
+        Self {
+            rerun_window: from
+                .setting("RERUN_WINDOW_S", "how long an `object_id` refuses another job")
+                .seconds(300.0, 0.0..=86_400.0),
+            outbox_max: from
+                .setting(
+                    "OUTBOX_MAX",
+                    "how many announcements may wait for NATS before new jobs are refused; those of a queue that has \
+                     used up its share of `JOBS` count for that queue alone",
+                )
+                .number(1_000_000, 1..=1_000_000_000),
+            reconcile: from
+                .setting(
+                    "RECONCILE_S",
+                    "how often the broker's streams are compared with what the documents say",
+                )
+                .seconds(5.0, 0.1..=600.0),
+            silent_after: from
+                .setting(
+                    "SILENT_AFTER_S",
+                    "after how long since its latest announcement a silent job is looked at; the pauses grow with the \
+                     announcement's age to an hour, or to this where it is longer",
+                )
+                .seconds(600.0, 0.5..=86_400.0),
+        }
+    }
+}
+
+fn read_allowed(from: &mut Reader) -> Allowed {
+    let origins = from
+        .setting(
+            "CORS_ORIGINS",
+            "origins whose pages may use the API. Pages of others can change nothing: requests by which they would are \
+             refused, by `Origin` and `Sec-Fetch-Site`",
+        )
+        .values("origins such as `https://board.example`, separated by commas; `*` for all")
+        .optional();
+    let hosts = from
+        .setting(
+            "ALLOWED_HOSTS",
+            "hosts under which the API may be asked for; all others get 421, except on `/health/…`. Set it where \
+             browsers run that reach the API: else a page whose name is made to lead here (DNS rebinding) is taken for \
+             one of ours",
+        )
+        .default_shown("all")
+        .values("hosts such as `jobs.example` (with any port) or `localhost:8080`, separated by commas")
+        .optional();
+    Allowed { origins: origins.unwrap_or_default(), hosts: hosts.unwrap_or_default() }
 }
 
 fn cores() -> usize {
@@ -113,7 +144,9 @@ mod tests {
 
     fn parse(variables: &[(&str, &str)]) -> Result<Settings, BadSettings> {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::parse(envy::from_iter(owned).unwrap())
+        let mut from = Reader::from_variables(owned)?;
+        let settings = Settings::read(&mut from);
+        from.finish(settings)
     }
 
     #[test]

@@ -23,6 +23,7 @@ use anyhow::Context;
 use service_kit::{
     BackgroundTasks, Broker, ByteBudget, Health, Mongo, StoreError,
     nats::{acked_leftovers, messages::MessageReader},
+    settings::CommonSettings,
     telemetry::chain,
 };
 use shared_events::{WorkerId, streams};
@@ -48,7 +49,7 @@ pub struct App {
     worker: Worker,
     control: Control,
     retention: Retention,
-    unreadable_wait: Duration,
+    common: CommonSettings,
     health: Server,
     address: SocketAddr,
 }
@@ -65,7 +66,7 @@ impl App {
         let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "job-service")
             .await
             .context("could not use JOB_MONGO_URI")?;
-        let common = &settings.common;
+        let common = settings.common;
         let (clock, wait) = (mongo.clock().clone(), common.unreadable_wait);
         let definitions = streams::definitions(&common.streams).to_vec();
         let broker = Broker::connect(&common.nats, definitions, "job-service").await?;
@@ -76,7 +77,7 @@ impl App {
         let health = Health::new(mongo.clone(), broker.clone(), id.as_str());
         let health = health::serve(listener, health)?;
         let ledger = Ledger::new(mongo, id, settings.lease);
-        let relay = Relay::new(ledger.clone(), broker.clone(), settings.relay_after);
+        let relay = Relay::new(ledger.clone(), broker.clone(), common.relay_after);
         let concurrency = settings.concurrency;
         let late_acks = concurrency <= MOST_SLOTS;
         let claimer = Claimer::new(ledger.clone(), active.clone(), history.clone(), late_acks);
@@ -112,7 +113,7 @@ impl App {
             messages: Arc::new(MessageReader::new(streams::JOBS, clock, wait)),
         };
         let retention = Retention { ledger, kept };
-        Ok(Self { worker, control, retention, unreadable_wait: wait, health, address })
+        Ok(Self { worker, control, retention, common, health, address })
     }
 
     /// Where the health endpoints listen.
@@ -127,13 +128,13 @@ impl App {
     /// # Errors
     /// Where the health endpoints break.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { worker, control, retention, unreadable_wait, health, address } = self;
+        let Self { worker, control, retention, common, health, address } = self;
         let (settings, id) = (Arc::clone(&worker.executor.settings), worker.executor.ledger.worker().clone());
         info!(worker = %id, health = %address, concurrency = worker.concurrency, queues = ?worker.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
         let (health_stop, health) = (health.handle(), tokio::spawn(health));
-        let tasks = background_tasks(&worker, control, retention, unreadable_wait);
-        let taking = take_runs(&worker, unreadable_wait, &stop);
-        let grace = settings.shutdown_grace;
+        let tasks = background_tasks(&worker, control, retention, &common);
+        let taking = take_runs(&worker, common.unreadable_wait, &stop);
+        let grace = common.shutdown_grace;
         let stopping = Stopping { worker: worker.clone(), grace, tasks, health: health_stop };
         stopping.run(taking, &stop).await;
         if health.is_finished() {
@@ -149,10 +150,11 @@ fn background_tasks(
     worker: &Worker,
     control: Control,
     retention: Retention,
-    unreadable_wait: Duration,
+    common: &CommonSettings,
 ) -> BackgroundTasks {
     let Executor { ledger, active, relay, settings, .. } = worker.executor.clone();
-    let (broker, lease, relay_scan) = (worker.broker.clone(), settings.lease, settings.relay_scan);
+    let (broker, lease) = (worker.broker.clone(), settings.lease);
+    let (relay_scan, unreadable_wait) = (common.relay_scan, common.unreadable_wait);
     let (stops, letters, clock_ledger) = (control.clone(), control.clone(), ledger.clone());
     let mut consumers = worker.consumer_definitions();
     consumers.push(streams::control_consumer());

@@ -2,8 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use serde::Deserialize;
-use service_kit::settings::{BadSettings, Check, CommonSettings, RawCommonSettings, from_env};
+use service_kit::settings::{BadSettings, CommonSettings, Description, Reader};
 use shared_events::Queue;
 
 use crate::worker::RetryPolicy;
@@ -34,14 +33,8 @@ pub struct WorkerSettings {
     pub queues: Vec<Queue>,
     /// How long a claim holds unless it is renewed.
     pub lease: Duration,
-    /// How long running attempts may go on after SIGTERM.
-    pub shutdown_grace: Duration,
     /// How often the ledger is looked through for retries that are due and leases that ended.
     pub due_scan: Duration,
-    /// How often the ledger is looked through for outcomes that were not announced.
-    pub relay_scan: Duration,
-    /// How long the direct path may take to announce an outcome before the scan does.
-    pub relay_after: Duration,
     /// The pause before the second attempt; doubles with each.
     pub retry_base: Duration,
     /// Whether the `fault` kind is served, for tests.
@@ -62,81 +55,104 @@ impl WorkerSettings {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Raw {
-    job_mongo_uri: Option<String>,
-    job_mongo_database: Option<String>,
-    worker_health_addr: Option<String>,
-    worker_concurrency: Option<String>,
-    handler_threads: Option<String>,
-    worker_queues: Option<String>,
-    worker_faults: Option<String>,
-    worker_history_dir: Option<String>,
-    unknown_kind_wait_s: Option<String>,
-    lease_s: Option<String>,
-    shutdown_grace_s: Option<String>,
-    due_scan_s: Option<String>,
-    relay_scan_s: Option<String>,
-    relay_after_s: Option<String>,
-    retry_base_s: Option<String>,
-    #[serde(flatten)]
-    common: RawCommonSettings,
-}
-
 impl Settings {
     /// Reads the environment.
     ///
     /// # Errors
     /// Every variable that is wrong.
     pub fn from_env() -> Result<Self, BadSettings> {
-        Self::parse(from_env()?)
+        let mut from = Reader::from_env()?;
+        let settings = Self::read(&mut from);
+        from.finish(settings)
     }
 
-    fn parse(raw: Raw) -> Result<Self, BadSettings> {
-        let mut check = Check::new();
-        let settings = Self {
-            mongo_uri: check.value(
-                "JOB_MONGO_URI",
-                raw.job_mongo_uri,
-                "mongodb://127.0.0.1:27018".to_owned(),
-            ),
-            mongo_database: check.value(
-                "JOB_MONGO_DATABASE",
-                raw.job_mongo_database,
-                "hasty_jobs".to_owned(),
-            ),
-            common: raw.common.parse(&mut check),
-            health_addr: check.value(
-                "WORKER_HEALTH_ADDR",
-                raw.worker_health_addr,
-                SocketAddr::from(([127, 0, 0, 1], 8001)),
-            ),
-            worker: WorkerSettings {
-                concurrency: check.number("WORKER_CONCURRENCY", raw.worker_concurrency, 100, 1..=100_000),
-                handler_threads: check.number(
+    /// All settings there are, as the documentation shows them.
+    #[must_use]
+    pub fn descriptions() -> Vec<Description> {
+        let mut from = Reader::default();
+        Self::read(&mut from);
+        from.into_descriptions()
+    }
+
+    fn read(from: &mut Reader) -> Self {
+        let health_addr = from
+            .setting("WORKER_HEALTH_ADDR", "where the health endpoints listen")
+            .values("an address and a port")
+            .or(SocketAddr::from(([127, 0, 0, 1], 8001)));
+        let mongo_uri = from
+            .setting("JOB_MONGO_URI", "the database of the ledger")
+            .values("a MongoDB URI")
+            .or("mongodb://127.0.0.1:27018".to_owned());
+        let mongo_database =
+            from.setting("JOB_MONGO_DATABASE", "its name").values("a name").or("hasty_jobs".to_owned());
+        let worker = WorkerSettings::read(from);
+        Self { mongo_uri, mongo_database, health_addr, worker, common: CommonSettings::read(from) }
+    }
+}
+
+impl WorkerSettings {
+    fn read(from: &mut Reader) -> Self {
+        Self {
+            queues: from
+                .setting("WORKER_QUEUES", "which queues to serve; they share the worker's slots evenly")
+                .values("queues, separated by commas")
+                .list(Queue::default()),
+            concurrency: from
+                .setting(
+                    "WORKER_CONCURRENCY",
+                    "attempts at once (slots); each may have a payload and a result of 512 KiB in memory. With more \
+                     than 1,000 there are no [late acks](late-ack.md)",
+                )
+                .number(100, 1..=100_000),
+            handler_threads: from
+                .setting(
                     "HANDLER_THREADS",
-                    raw.handler_threads,
-                    cores().max(2),
-                    1..=1024,
-                ),
-                queues: check.list("WORKER_QUEUES", raw.worker_queues, Queue::default()),
-                lease: check.seconds("LEASE_S", raw.lease_s, 30.0, 0.5..=3600.0),
-                shutdown_grace: check.seconds("SHUTDOWN_GRACE_S", raw.shutdown_grace_s, 20.0, 0.0..=3600.0),
-                due_scan: check.seconds("DUE_SCAN_S", raw.due_scan_s, 1.0, 0.05..=60.0),
-                relay_scan: check.seconds("RELAY_SCAN_S", raw.relay_scan_s, 1.0, 0.05..=60.0),
-                relay_after: check.seconds("RELAY_AFTER_S", raw.relay_after_s, 5.0, 0.1..=600.0),
-                retry_base: check.seconds("RETRY_BASE_S", raw.retry_base_s, 1.0, 0.001..=600.0),
-                faults: check.value("WORKER_FAULTS", raw.worker_faults, false),
-                unknown_kind_wait: check.seconds(
+                    "threads that handlers share; where all are blocked, others are started, at most as many as there \
+                     are slots",
+                )
+                .default_shown("the number of cores, at least 2")
+                .number(cores().max(2), 1..=1024),
+            lease: from
+                .setting(
+                    "LEASE_S",
+                    "how long a claim holds without being renewed; the same for all workers",
+                )
+                .seconds(30.0, 0.5..=3600.0),
+            due_scan: from
+                .setting(
+                    "DUE_SCAN_S",
+                    "how often the ledger is looked through for due retries and ended leases",
+                )
+                .seconds(1.0, 0.05..=60.0),
+            retry_base: from
+                .setting(
+                    "RETRY_BASE_S",
+                    "the first pause between attempts, at most; it doubles with each failure, to ten minutes at most",
+                )
+                .seconds(1.0, 0.001..=600.0),
+            unknown_kind_wait: from
+                .setting(
                     "UNKNOWN_KIND_WAIT_S",
-                    raw.unknown_kind_wait_s,
-                    3600.0,
-                    0.0..=604_800.0,
-                ),
-                history: check.optional("WORKER_HISTORY_DIR", raw.worker_history_dir),
-            },
-        };
-        check.finish(settings)
+                    "how long a run waits for a worker that has a handler for its kind, from when it was first given \
+                     back; then it fails as `unknown_kind`",
+                )
+                .seconds(3600.0, 0.0..=604_800.0),
+            faults: from
+                .setting(
+                    "WORKER_FAULTS",
+                    "serve the kind `fault`, which misbehaves as its payload says; for tests",
+                )
+                .values("`true`, `false`")
+                .or(false),
+            history: from
+                .setting(
+                    "WORKER_HISTORY_DIR",
+                    "keep the worker's history there, a log of effects and transitions, for `cargo lab chaos` and \
+                     other tests",
+                )
+                .values("a folder")
+                .optional(),
+        }
     }
 }
 
@@ -151,7 +167,9 @@ mod tests {
 
     fn parse(variables: &[(&str, &str)]) -> Result<Settings, BadSettings> {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::parse(envy::from_iter(owned).unwrap())
+        let mut from = Reader::from_variables(owned)?;
+        let settings = Settings::read(&mut from);
+        from.finish(settings)
     }
 
     #[test]
@@ -159,7 +177,7 @@ mod tests {
         let settings = parse(&[]).unwrap();
         assert_eq!(settings.worker.concurrency, 100);
         assert_eq!(settings.worker.lease, Duration::from_secs(30));
-        assert_eq!(settings.worker.shutdown_grace, Duration::from_secs(20));
+        assert_eq!(settings.common.shutdown_grace, Duration::from_secs(20));
         assert_eq!(settings.worker.queues, [Queue::default()]);
         assert!(!settings.worker.faults);
         assert!(settings.health_addr.ip().is_loopback());

@@ -1,6 +1,6 @@
 //! Logs: one JSON object a line, or readable text on a terminal.
 
-use std::{io::IsTerminal, str::FromStr};
+use std::{fmt, io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +29,16 @@ impl FromStr for LogFormat {
     }
 }
 
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}
+
 /// Which lines to log, such as `info` or `info,job=debug`; the syntax of `tracing_subscriber::EnvFilter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
@@ -45,6 +55,12 @@ impl FromStr for LogFilter {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         EnvFilter::builder().parse(text)?;
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

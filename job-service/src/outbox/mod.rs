@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bson::DateTime;
 use futures::future::join_all;
 use service_kit::{
     Broker, Weigh,
@@ -34,6 +35,12 @@ impl Relay {
     #[must_use]
     pub fn new(ledger: Ledger, broker: Broker, after: Duration) -> Self {
         Self { ledger, broker, tasks: TaskTracker::new(), after }
+    }
+
+    /// When the scan announces what was not announced by then.
+    #[must_use]
+    pub fn announce_by(&self) -> DateTime {
+        self.ledger.mongo().clock().after(self.after)
     }
 
     /// Announces in the background, as soon as not too many are under way; `then` is told whether the broker has
@@ -87,7 +94,7 @@ impl Relay {
 
     /// Whether there may be more.
     async fn scan_once(&self) -> bool {
-        let again_at = self.ledger.mongo().clock().after(self.after);
+        let again_at = self.announce_by();
         match self.ledger.take_unannounced(SCAN, again_at).await {
             Ok(taken) => {
                 let announcing = taken.runs.into_iter().map(|run| {

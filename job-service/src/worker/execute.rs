@@ -179,7 +179,7 @@ impl Executor {
 
     /// Records the outcome, however long the database is away: only a refusal ends that.
     async fn record(&self, run: &Run, end: AttemptEnd, now: DateTime, by_redelivery: bool) -> Option<Run> {
-        let announce_by = self.ledger.mongo().clock().after(self.settings.relay_after);
+        let announce_by = self.relay.announce_by();
         let after = |end| {
             let ended = run.ended(end, now, announce_by);
             if by_redelivery { ended.recovered_by_redelivery() } else { ended }

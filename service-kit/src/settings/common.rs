@@ -1,11 +1,10 @@
-//! The settings that both services have: the broker, the logs, and how long things are kept.
+//! The settings that both services have: the broker, the outbox, the logs, and how long things are kept.
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use shared_events::streams::{RETENTION, StreamSettings};
 
-use super::Check;
+use super::Reader;
 use crate::{
     dead_letters::MAX_WAIT,
     nats::NatsSettings,
@@ -15,6 +14,9 @@ use crate::{
 /// The longest that messages of newer versions are given back, in seconds.
 const LONGEST_WAIT_S: f64 = MAX_WAIT.as_secs() as f64;
 
+/// The longest retention: a hundred years, in seconds.
+const MAX_RETENTION_S: f64 = 36_525.0 * 86_400.0;
+
 /// How to reach the broker, what its streams are created with, how to log, and how long things are kept.
 #[derive(Debug, Clone)]
 pub struct CommonSettings {
@@ -22,69 +24,96 @@ pub struct CommonSettings {
     pub nats: NatsSettings,
     /// What streams are created with, where they are missing.
     pub streams: StreamSettings,
+    /// How often the database is looked through for what was not announced.
+    pub relay_scan: Duration,
+    /// How long the direct path may take to announce something before the scan does.
+    pub relay_after: Duration,
     /// How long a message that a newer version may have written is given back before it becomes a dead letter.
     pub unreadable_wait: Duration,
+    /// How long what is over is kept: a run after its end, a message that could not be read after it came.
+    pub retention: Duration,
+    /// How long what is under way may go on after SIGTERM.
+    pub shutdown_grace: Duration,
     /// Which lines to log.
     pub log: LogFilter,
     /// How they look.
     pub log_format: LogFormat,
-    /// How long what is over is kept: a run after its end, a message that could not be read after it came.
-    pub retention: Duration,
 }
 
-/// The same as the environment has it; each service flattens it into its own.
-#[derive(Debug, Deserialize)]
-pub struct RawCommonSettings {
-    nats_url: Option<String>,
-    nats_user: Option<String>,
-    nats_password: Option<String>,
-    nats_replicas: Option<String>,
-    nats_jobs_max_mib: Option<String>,
-    nats_events_max_mib: Option<String>,
-    nats_control_max_mib: Option<String>,
-    unreadable_wait_s: Option<String>,
-    log: Option<String>,
-    log_format: Option<String>,
-    retention_s: Option<String>,
-}
-
-/// The longest retention: a hundred years, in seconds.
-const MAX_RETENTION_S: f64 = 36_525.0 * 86_400.0;
-
-impl RawCommonSettings {
-    /// Parses all of it; what is wrong is remembered in `check`.
-    pub fn parse(self, check: &mut Check) -> CommonSettings {
-        let streams = StreamSettings::default();
-        let mut max_bytes = |name: &str, raw: Option<String>, default: i64| {
-            check.number(name, raw, default >> 20, 1..=1 << 30) << 20
-        };
-        let jobs_max_bytes = max_bytes("NATS_JOBS_MAX_MIB", self.nats_jobs_max_mib, streams.jobs_max_bytes);
-        let events_max_bytes =
-            max_bytes("NATS_EVENTS_MAX_MIB", self.nats_events_max_mib, streams.events_max_bytes);
-        let control_max_bytes =
-            max_bytes("NATS_CONTROL_MAX_MIB", self.nats_control_max_mib, streams.control_max_bytes);
-        let replicas = check.number("NATS_REPLICAS", self.nats_replicas, streams.replicas, 1..=5);
-        CommonSettings {
+impl CommonSettings {
+    /// Reads all of it.
+    pub fn read(from: &mut Reader) -> Self {
+        Self {
             nats: NatsSettings {
-                url: check.value("NATS_URL", self.nats_url, "nats://127.0.0.1:4222".to_owned()),
-                user: check.optional("NATS_USER", self.nats_user),
-                password: check.optional("NATS_PASSWORD", self.nats_password),
+                url: from
+                    .setting("NATS_URL", "the broker")
+                    .values("servers, separated by commas")
+                    .or("nats://127.0.0.1:4222".to_owned()),
+                user: from.setting("NATS_USER", "the service's user of NATS").optional(),
+                password: from.setting("NATS_PASSWORD", "its password").optional(),
             },
-            streams: StreamSettings { replicas, jobs_max_bytes, events_max_bytes, control_max_bytes },
-            unreadable_wait: check.seconds(
-                "UNREADABLE_WAIT_S",
-                self.unreadable_wait_s,
-                LONGEST_WAIT_S,
-                0.0..=LONGEST_WAIT_S,
-            ),
-            log: check.value("LOG", self.log, LogFilter::default()),
-            log_format: check.value("LOG_FORMAT", self.log_format, LogFormat::default()),
-            retention: check.seconds(
-                "RETENTION_S",
-                self.retention_s,
-                RETENTION.as_secs_f64(),
-                1.0..=MAX_RETENTION_S,
-            ),
+            streams: stream_settings(from),
+            relay_scan: from
+                .setting("RELAY_SCAN_S", "how often a scan announces what was not announced")
+                .seconds(1.0, 0.05..=60.0),
+            relay_after: from
+                .setting("RELAY_AFTER_S", "after how long the scan does so")
+                .seconds(5.0, 0.1..=600.0),
+            unreadable_wait: from
+                .setting(
+                    "UNREADABLE_WAIT_S",
+                    "how long a message that only a newer version can read is given back before it becomes a dead \
+                     letter",
+                )
+                .seconds(LONGEST_WAIT_S, 0.0..=LONGEST_WAIT_S),
+            retention: from
+                .setting(
+                    "RETENTION_S",
+                    "how long a job is kept after its end, an earlier run after its own, and a dead letter. The same \
+                     for all replicas; see [what goes, and when](operations.md#what-goes-and-when)",
+                )
+                .seconds(RETENTION.as_secs_f64(), 1.0..=MAX_RETENTION_S),
+            shutdown_grace: from
+                .setting(
+                    "SHUTDOWN_GRACE_S",
+                    "how long what is under way may go on after SIGTERM; the process ends a few seconds after that at \
+                     most, also where its servers are away",
+                )
+                .seconds(20.0, 0.0..=3600.0),
+            log: from
+                .setting("LOG", "which lines are logged")
+                .values("such as `info,job=debug,http=debug`")
+                .or(LogFilter::default()),
+            log_format: from
+                .setting("LOG_FORMAT", "how they look; `auto` is text on a terminal, else JSON")
+                .values("`auto`, `json`, `text`")
+                .or(LogFormat::default()),
         }
+    }
+}
+
+fn stream_settings(from: &mut Reader) -> StreamSettings {
+    let default = StreamSettings::default();
+    let mut max_bytes =
+        |name, meaning, default: i64| from.setting(name, meaning).number(default >> 20, 1..=1 << 30) << 20;
+    StreamSettings {
+        jobs_max_bytes: max_bytes(
+            "NATS_JOBS_MAX_MIB",
+            "the most that `JOBS` may hold. Used when the stream is created; an existing one is left as it is",
+            default.jobs_max_bytes,
+        ),
+        events_max_bytes: max_bytes(
+            "NATS_EVENTS_MAX_MIB",
+            "the most that `JOB_EVENTS` may hold; likewise",
+            default.events_max_bytes,
+        ),
+        control_max_bytes: max_bytes(
+            "NATS_CONTROL_MAX_MIB",
+            "the most that `JOB_CONTROL` may hold; likewise",
+            default.control_max_bytes,
+        ),
+        replicas: from
+            .setting("NATS_REPLICAS", "how many copies each stream has; likewise")
+            .number(default.replicas, 1..=5),
     }
 }

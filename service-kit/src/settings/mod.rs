@@ -1,13 +1,13 @@
-//! Settings from environment variables: envy fills raw optional strings, one pass parses all of
-//! them and reports every mistake at once, by the variable's name.
+//! Settings from environment variables. Each is described where it is read, so what the documentation says of its
+//! default and range is what holds; all mistakes are reported at once, by the variable's name.
 
 mod common;
+mod described;
 
-pub use common::{CommonSettings, RawCommonSettings};
+pub use common::CommonSettings;
+pub use described::{Description, Setting};
 
-use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
-
-use serde::de::DeserializeOwned;
+use std::{collections::BTreeMap, fmt};
 
 /// Everything that is wrong with the settings; shown one mistake a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,145 +21,128 @@ impl fmt::Display for BadSettings {
 
 impl std::error::Error for BadSettings {}
 
-/// Reads the environment, and before it a `.env` file where there is one (what is set in the
-/// environment wins), into a struct of `Option<String>` fields named like the variables in lower case.
-///
-/// # Errors
-/// Where `.env` can not be parsed.
-pub fn from_env<Raw: DeserializeOwned>() -> Result<Raw, BadSettings> {
-    match dotenvy::dotenv() {
-        Ok(_) => {}
-        Err(error) if error.not_found() => {}
-        Err(error) => return Err(BadSettings(vec![format!(".env: {error}")])),
-    }
-    envy::from_env().map_err(|error| BadSettings(vec![error.to_string()]))
+/// Reads settings, and remembers what was wrong and what there is. Empty, it has each setting's default.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// By their names in lower case, as envy has them.
+    variables: BTreeMap<String, String>,
+    mistakes: Vec<String>,
+    descriptions: Vec<Description>,
 }
 
-/// Parses raw settings and remembers what was wrong.
-#[derive(Debug, Default)]
-pub struct Check(Vec<String>);
-
-impl Check {
-    /// Starts with nothing wrong.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The value, or `default` where it is unset or empty.
-    pub fn value<T: FromStr>(&mut self, name: &str, raw: Option<String>, default: T) -> T
-    where
-        T::Err: fmt::Display,
-    {
-        self.optional(name, raw).unwrap_or(default)
-    }
-
-    /// The value, or none where it is unset or empty.
-    pub fn optional<T: FromStr>(&mut self, name: &str, raw: Option<String>) -> Option<T>
-    where
-        T::Err: fmt::Display,
-    {
-        let text = raw.filter(|text| !text.trim().is_empty())?;
-        match text.trim().parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                // The text itself may be a secret, so it is not repeated.
-                self.0.push(format!("{name}: {error}"));
-                None
-            }
+impl Reader {
+    /// Reads the environment, and before it a `.env` file where there is one; what is set in the environment wins.
+    ///
+    /// # Errors
+    /// Where `.env` can not be parsed, or a variable is no UTF-8.
+    pub fn from_env() -> Result<Self, BadSettings> {
+        match dotenvy::dotenv() {
+            Ok(_) => {}
+            Err(error) if error.not_found() => {}
+            Err(error) => return Err(BadSettings(vec![format!(".env: {error}")])),
         }
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            // Variables of others need not be text.
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::from_variables(std::env::vars_os().filter_map(text))
     }
 
-    /// A number within `range`.
-    pub fn number<T>(&mut self, name: &str, raw: Option<String>, default: T, range: RangeInclusive<T>) -> T
-    where
-        T: FromStr + PartialOrd + fmt::Display,
-        T::Err: fmt::Display,
-    {
-        let value = self.value(name, raw, default);
-        if !range.contains(&value) {
-            self.0.push(format!("{name}: must be from {} to {}, not {value}", range.start(), range.end()));
-        }
-        value
+    /// Reads these variables.
+    ///
+    /// # Errors
+    /// Where envy can not take them.
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, BadSettings> {
+        let variables = envy::from_iter(variables).map_err(|error| BadSettings(vec![error.to_string()]))?;
+        Ok(Self { variables, ..Self::default() })
     }
 
-    /// A length of time, written in whole or broken seconds.
-    pub fn seconds(
-        &mut self,
-        name: &str,
-        raw: Option<String>,
-        default: f64,
-        range: RangeInclusive<f64>,
-    ) -> Duration {
-        let known_good = default;
-        let value = self.number(name, raw, default, range);
-        Duration::try_from_secs_f64(value).unwrap_or(Duration::from_secs_f64(known_good))
+    /// The setting of this name. `meaning` is what the documentation says of it, in Markdown.
+    pub fn setting(&mut self, name: &'static str, meaning: &'static str) -> Setting<'_> {
+        Setting::new(self, name, meaning)
     }
 
-    /// A list, separated by commas; at least one.
-    pub fn list<T: FromStr>(&mut self, name: &str, raw: Option<String>, default: T) -> Vec<T>
-    where
-        T::Err: fmt::Display,
-    {
-        let Some(text) = raw.filter(|text| !text.trim().is_empty()) else { return vec![default] };
-        let mut values = Vec::new();
-        for part in text.split(',').map(str::trim) {
-            match part.parse() {
-                Ok(value) => values.push(value),
-                Err(error) => self.0.push(format!("{name}: {part:?} {error}")),
-            }
-        }
-        values
-    }
-
-    /// Says that something is wrong that no single value shows.
-    pub fn wrong(&mut self, name: &str, why: &str) {
-        self.0.push(format!("{name}: {why}"));
-    }
-
-    /// Ends the pass: `settings` if nothing was wrong.
+    /// Ends reading: `settings` if nothing was wrong.
     ///
     /// # Errors
     /// All mistakes.
     pub fn finish<T>(self, settings: T) -> Result<T, BadSettings> {
-        if self.0.is_empty() { Ok(settings) } else { Err(BadSettings(self.0)) }
+        if self.mistakes.is_empty() { Ok(settings) } else { Err(BadSettings(self.mistakes)) }
+    }
+
+    /// What was read, in its order.
+    #[must_use]
+    pub fn into_descriptions(self) -> Vec<Description> {
+        self.descriptions
+    }
+
+    /// The text of a variable; none where it is unset or empty.
+    fn text(&self, name: &str) -> Option<String> {
+        let text = self.variables.get(&name.to_lowercase())?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn raw(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    fn reader(variables: &[(&str, &str)]) -> Reader {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Reader::from_variables(owned).unwrap()
     }
 
     #[test]
     fn every_mistake_is_told_at_once() {
-        let mut check = Check::new();
-        check.number("SLOTS", raw("0"), 100_u32, 1..=10_000);
-        check.number("PORT", raw("high"), 8000_u16, 1..=65_535);
-        check.seconds("LEASE_S", raw("-1"), 30.0, 1.0..=600.0);
-        let told = check.finish(()).unwrap_err().to_string();
+        let mut reader = reader(&[("SLOTS", "0"), ("PORT", "high"), ("LEASE_S", "-1"), ("QUEUE", "1,x")]);
+        reader.setting("SLOTS", "").number(100_u32, 1..=10_000);
+        reader.setting("PORT", "").number(8000_u16, 1..=65_535);
+        reader.setting("LEASE_S", "").seconds(30.0, 1.0..=600.0);
+        reader.setting("QUEUE", "").list(7_u8);
+        let told = reader.finish(()).unwrap_err().to_string();
         let names: Vec<&str> =
             told.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
-        assert_eq!(names, ["SLOTS", "PORT", "LEASE_S"]);
+        assert_eq!(names, ["SLOTS", "PORT", "LEASE_S", "QUEUE"]);
     }
 
     #[test]
     fn unset_and_empty_mean_the_default() {
-        let mut check = Check::new();
-        assert_eq!(check.number("SLOTS", None, 100_u32, 1..=10_000), 100);
-        assert_eq!(check.number("SLOTS", raw("  "), 100_u32, 1..=10_000), 100);
-        assert_eq!(check.seconds("LEASE_S", raw("0.5"), 30.0, 0.1..=600.0), Duration::from_millis(500));
-        assert_eq!(check.list("QUEUES", raw("a, b"), "default".to_owned()), ["a", "b"]);
-        assert!(check.finish(()).is_ok());
+        let mut reader = reader(&[("SLOTS", "  "), ("LEASE_S", " 0.5"), ("QUEUES", "a, b")]);
+        assert_eq!(reader.setting("THREADS", "").number(100_u32, 1..=10_000), 100);
+        assert_eq!(reader.setting("SLOTS", "").number(100_u32, 1..=10_000), 100);
+        assert_eq!(reader.setting("LEASE_S", "").seconds(30.0, 0.1..=600.0), Duration::from_millis(500));
+        assert_eq!(reader.setting("QUEUES", "").list("default".to_owned()), ["a", "b"]);
+        assert_eq!(reader.setting("USER", "").optional::<String>(), None);
+        assert!(reader.finish(()).is_ok());
     }
 
     #[test]
     fn a_wrong_value_is_not_repeated() {
-        let mut check = Check::new();
-        check.optional::<u32>("SECRET", raw("hunter2"));
-        assert!(!check.finish(()).unwrap_err().to_string().contains("hunter2"));
+        let mut reader = reader(&[("SECRET", "hunter2")]);
+        reader.setting("SECRET", "").optional::<u32>();
+        assert!(!reader.finish(()).unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn the_documentation_shows_what_holds() {
+        let mut reader = Reader::default();
+        reader.setting("MOST", "how many").number(1_000_000, 1..=10_000_000);
+        reader.setting("KEPT_S", "how long").seconds(172_800.0, 0.05..=864_000.0);
+        reader.setting("THREADS", "how many").default_shown("the cores").number(2, 1..=64);
+        reader.setting("USER", "who").values("a name").optional::<String>();
+        let rows: Vec<String> = reader.into_descriptions().iter().map(|row| row.to_markdown("api")).collect();
+        assert_eq!(
+            rows,
+            [
+                "| `MOST` | api | 1,000,000 | 1 to 10,000,000 | how many |",
+                "| `KEPT_S` | api | 172,800 (2 days) | 0.05 to 864,000 (10 days) | how long |",
+                "| `THREADS` | api | the cores | 1 to 64 | how many |",
+                "| `USER` | api | none | a name | who |",
+            ]
+        );
     }
 }
