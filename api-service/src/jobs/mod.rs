@@ -1,5 +1,6 @@
 //! Jobs: what a client asked for, and how far it has come.
 
+mod announced;
 mod batch;
 mod bulk;
 mod canonical;
@@ -18,11 +19,12 @@ mod store;
 mod view;
 mod waiters;
 
+pub use announced::{Announced, Generations};
 pub use create::{Created, Creator};
 pub use errors::{CreateError, LifecycleError};
 pub use idempotency::IdempotencyKey;
 pub use lifecycle::Lifecycle;
-pub use model::{Announced, Generations, Job, NextAction};
+pub use model::{Job, NextAction};
 pub(crate) use model::{date, position, stored_id};
 pub(crate) use new_job::MAX_OBJECT_ID;
 pub use new_job::NewJob;

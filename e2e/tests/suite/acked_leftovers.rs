@@ -1,10 +1,11 @@
 //! A broker that died can have an ack on disk and still the message that was acked.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use e2e::{App, NewJob, Status};
 use stack::{Stack, poll};
+
+use super::broker_files::{copy, replace, stream_folder};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -18,8 +19,10 @@ async fn an_announcement_that_was_acked_and_is_still_there_is_removed() {
     let job = app.create(&NewJob::noop()).await;
     has_announcements(&app, 1).await;
     nats.terminate().await.unwrap();
-    let copy = tempfile::tempdir().unwrap();
-    copy_files(&messages(&app), copy.path());
+    // What the consumers have acked is beside them.
+    let messages = stream_folder(&app, "JOBS").join("msgs");
+    let older = tempfile::tempdir().unwrap();
+    copy(&messages, older.path());
     nats.start().await.unwrap();
     worker.start().await.unwrap();
     app.ended(&job).await;
@@ -27,8 +30,7 @@ async fn an_announcement_that_was_acked_and_is_still_there_is_removed() {
 
     // All that the broker did is on disk, but for the removal of the message.
     nats.terminate().await.unwrap();
-    std::fs::remove_dir_all(messages(&app)).unwrap();
-    copy_files(copy.path(), &messages(&app));
+    replace(older.path(), &messages);
     worker.kill().await.unwrap();
     nats.start().await.unwrap();
     has_announcements(&app, 1).await;
@@ -44,17 +46,4 @@ async fn has_announcements(app: &App, wanted: u64) {
         if found == wanted { Ok(()) } else { Err(format!("{found}")) }
     };
     poll::until(&format!("{wanted} announcements"), SOON, look).await.unwrap();
-}
-
-/// Where the broker keeps the messages of `JOBS`; what its consumers have acked is beside it.
-fn messages(app: &App) -> PathBuf {
-    app.stack().folder().join("nats/jetstream/jetstream/$G/streams/JOBS/msgs")
-}
-
-fn copy_files(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }

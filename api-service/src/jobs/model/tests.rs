@@ -1,4 +1,5 @@
 use super::*;
+use crate::jobs::Generations;
 
 /// A job whose run has every field that a run can have.
 fn ended() -> Job {
