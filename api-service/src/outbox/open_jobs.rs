@@ -44,6 +44,14 @@ impl OpenJob {
         JobId::from(uuid::Uuid::from_bytes(self.id.bytes())).run(self.run)
     }
 
+    /// Where its latest announcement is in this generation of `JOBS`; none where it went to another one.
+    #[must_use]
+    pub fn sequence_in(&self, generation: i64) -> Option<u64> {
+        let announced = self.announced.filter(|announced| announced.generations.jobs == generation)?;
+        // A cancel has none.
+        u64::try_from(announced.sequence).ok().filter(|sequence| *sequence > 0)
+    }
+
     /// Whether a cancel was asked for.
     #[must_use]
     pub const fn is_cancel_requested(&self) -> bool {
@@ -172,4 +180,23 @@ impl OutboxStore {
 /// What an [`OpenJob`] is read from: no payload.
 fn open_fields() -> Document {
     doc! { "run": 1, "epoch": 1, "announced": 1, "cancel.requested_at": 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_looked_for_only_in_the_generation_that_has_it() {
+        let announced = |jobs, sequence| {
+            let generations = Generations { jobs, events: 1, control: 1 };
+            Some(Announced { generations, sequence, at: DateTime::from_millis(0) })
+        };
+        for (announced, sequence) in
+            [(announced(2, 7), Some(7)), (announced(1, 7), None), (announced(2, 0), None), (None, None)]
+        {
+            let job = OpenJob { id: Uuid::new(), run: 1, epoch: 1, announced, cancel: None };
+            assert_eq!(job.sequence_in(2), sequence, "{job:?}");
+        }
+    }
 }

@@ -108,12 +108,7 @@ impl Reconciler {
 
     /// Whether the job's latest announcement is in the stream: it waits there, or is being worked on.
     async fn is_announced(&self, job: &OpenJob) -> anyhow::Result<bool> {
-        let current = self.generations.jobs.number();
-        let announced = job.announced.filter(|announced| announced.generations.jobs == current);
-        let Some(sequence @ 1..) = announced.and_then(|announced| u64::try_from(announced.sequence).ok())
-        else {
-            return Ok(false);
-        };
+        let Some(sequence) = job.sequence_in(self.generations.jobs.number()) else { return Ok(false) };
         let jobs = self.broker.jetstream().get_stream_no_info(streams::JOBS).await?;
         match jobs.get_raw_message(sequence).await {
             Ok(message) => {

@@ -38,6 +38,31 @@ pub struct Cancels {
     pub unreadable: Vec<RunId>,
 }
 
+/// What a request to cancel asks for, after running runs were flagged.
+#[derive(Debug, PartialEq, Eq)]
+enum CancelStep {
+    /// Its worker has to stop it.
+    Stop,
+    /// It was claimed after the flags were set: the next round sets its own.
+    LookAgain,
+    /// Nobody runs it, so it ends here.
+    End,
+    /// It had ended, and whoever asks has not heard of it.
+    AnnounceAgain,
+}
+
+impl CancelStep {
+    fn of(run: &Run, now: DateTime) -> Self {
+        let is_held = run.lease_until.is_some_and(|until| until > now);
+        match run.status {
+            Status::Running if is_held && run.cancel_requested.is_some() => Self::Stop,
+            Status::Running if is_held => Self::LookAgain,
+            Status::Running | Status::Queued => Self::End,
+            Status::Finished | Status::Failed | Status::Cancelled => Self::AnnounceAgain,
+        }
+    }
+}
+
 impl Ledger {
     /// Cancels runs that the ledger knows.
     ///
@@ -82,18 +107,15 @@ impl Core {
             let found = self.find(doc! { "_id": { "$in": texts } }).await?;
             cancels.unreadable.extend(found.unreadable);
             for run in found.runs {
-                match run.status {
-                    Status::Running if is_held(&run, now) && run.cancel_requested.is_some() => {
-                        cancels.stop.push(run);
-                    }
-                    // It was claimed after the flags were set: the next round sets its own.
-                    Status::Running if is_held(&run, now) => again.push(run.id),
-                    Status::Running | Status::Queued => {
+                match CancelStep::of(&run, now) {
+                    CancelStep::Stop => cancels.stop.push(run),
+                    CancelStep::LookAgain => again.push(run.id),
+                    CancelStep::End => {
                         again.push(run.id);
                         let next = Run { cancel_requested: Some(true), ..run.clone() }.given_up(now);
                         changes.push((run, next));
                     }
-                    Status::Finished | Status::Failed | Status::Cancelled => {
+                    CancelStep::AnnounceAgain => {
                         cancels.ended.push(Run { next_action: Some(NextAction::Announce), ..run });
                     }
                 }
@@ -121,6 +143,32 @@ impl Core {
     }
 }
 
-fn is_held(run: &Run, now: DateTime) -> bool {
-    run.lease_until.is_some_and(|until| until > now)
+#[cfg(test)]
+mod tests {
+    use shared_events::JobError;
+
+    use super::*;
+    use crate::ledger::{
+        AttemptEnd,
+        model::tests::{at, running},
+    };
+
+    #[test]
+    fn a_cancel_stops_what_runs_and_ends_what_nobody_runs() {
+        let flagged = Run { cancel_requested: Some(true), ..running() };
+        let waits = running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(40)), at(5), at(10));
+        let ended = running().ended(AttemptEnd::Finished(None), at(5), at(10));
+        assert_eq!(waits.status, Status::Queued);
+        for (run, seconds, step) in [
+            (flagged.clone(), 29, CancelStep::Stop),
+            (running(), 29, CancelStep::LookAgain),
+            // A lease ends at 30.
+            (flagged, 30, CancelStep::End),
+            (running(), 30, CancelStep::End),
+            (waits, 10, CancelStep::End),
+            (ended, 10, CancelStep::AnnounceAgain),
+        ] {
+            assert_eq!(CancelStep::of(&run, at(seconds)), step, "{run:?}");
+        }
+    }
 }

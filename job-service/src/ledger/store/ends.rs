@@ -145,7 +145,7 @@ fn judge(run: &Run, seen: Option<&Glance>) -> Result<Recorded, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use shared_events::JobError;
 
     use super::*;
@@ -154,7 +154,8 @@ mod tests {
         model::tests::{at, running, worker},
     };
 
-    fn glance(run: &Run) -> Glance {
+    /// What a look at the stored document shows of the run.
+    pub(in super::super) fn glance(run: &Run) -> Glance {
         Glance {
             id: run.id,
             status: run.status,

@@ -7,12 +7,12 @@ use service_kit::{
     StoreError,
     mongo::{DEADLINE, Durability, Statement},
 };
-use shared_events::{RunId, Status};
+use shared_events::{RunId, Status, WorkerId};
 
-use super::{super::NextAction, Core, RUNS};
+use super::{super::NextAction, Core, Glance, RUNS};
 
 /// What a renewal learnt.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Renewal {
     /// These go on, and the ledger knows when their leases end.
     pub kept: Vec<(RunId, u32)>,
@@ -20,6 +20,22 @@ pub struct Renewal {
     pub superseded: Vec<(RunId, u32)>,
     /// These are to stop.
     pub cancelled: Vec<RunId>,
+}
+
+impl Renewal {
+    /// What the stored document says of a lease that was to be renewed.
+    fn add(&mut self, id: RunId, attempt: u32, seen: Option<&Glance>, me: &WorkerId) {
+        match seen {
+            Some(seen) if seen.is_held_by(attempt, me) => {
+                if seen.cancel_requested.is_some() {
+                    self.cancelled.push(id);
+                } else {
+                    self.kept.push((id, attempt));
+                }
+            }
+            _ => self.superseded.push((id, attempt)),
+        }
+    }
 }
 
 impl Core {
@@ -58,17 +74,42 @@ impl Core {
         }
         let seen = self.glance(held.iter().map(|(id, _)| *id)).await?;
         for (id, attempt) in held {
-            match seen.get(id) {
-                Some(seen) if seen.is_held_by(*attempt, &self.worker) => {
-                    if seen.cancel_requested.is_some() {
-                        renewal.cancelled.push(*id);
-                    } else {
-                        renewal.kept.push((*id, *attempt));
-                    }
-                }
-                _ => renewal.superseded.push((*id, *attempt)),
-            }
+            renewal.add(*id, *attempt, seen.get(id), &self.worker);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{
+        Run,
+        model::tests::{at, running, worker},
+        store::ends::tests::glance,
+    };
+
+    #[test]
+    fn a_lease_is_kept_only_by_who_still_has_the_attempt_and_is_to_go_on() {
+        let mine = running();
+        let (id, attempt, me) = (mine.id, mine.attempt, worker("one"));
+        let learnt = |seen: Option<Run>| {
+            let mut renewal = Renewal::default();
+            renewal.add(id, attempt, seen.as_ref().map(glance).as_ref(), &me);
+            renewal
+        };
+        let kept = Renewal { kept: vec![(id, attempt)], ..Renewal::default() };
+        assert_eq!(learnt(Some(mine.clone())), kept);
+        let asked = Run { cancel_requested: Some(true), ..mine.clone() };
+        assert_eq!(learnt(Some(asked)), Renewal { cancelled: vec![id], ..Renewal::default() });
+        let superseded = Renewal { superseded: vec![(id, attempt)], ..Renewal::default() };
+        for seen in [
+            None,
+            Some(Run { worker: Some(worker("two")), ..mine.clone() }),
+            Some(Run { attempt: attempt + 1, ..mine.clone() }),
+            Some(mine.given_up(at(31))),
+        ] {
+            assert_eq!(learnt(seen.clone()), superseded, "{seen:?}");
+        }
     }
 }
