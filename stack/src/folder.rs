@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +14,7 @@ const LOCK: &str = "stack.lock";
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    temporary: Option<TempDir>,
+    temporary: Mutex<Option<TempDir>>,
     /// One stack per folder; and it shows that a temporary folder's stack is alive.
     _lock: File,
 }
@@ -37,7 +38,7 @@ impl Folder {
         if lock.try_lock().is_err() {
             bail!("{} is in use by another stack", path.display());
         }
-        Ok(Self { path, temporary, _lock: lock })
+        Ok(Self { path, temporary: Mutex::new(temporary), _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -45,7 +46,7 @@ impl Folder {
     }
 
     pub(crate) fn is_temporary(&self) -> bool {
-        self.temporary.is_some()
+        self.temporary().is_some()
     }
 
     /// A folder inside it.
@@ -61,8 +62,8 @@ impl Folder {
     }
 
     /// Makes a temporary folder one that stays, also when later stacks clean up behind dead ones.
-    pub(crate) fn keep(&mut self) -> &Path {
-        if let Some(temporary) = self.temporary.take() {
+    pub(crate) fn keep(&self) -> &Path {
+        if let Some(temporary) = self.temporary().take() {
             let kept = temporary.keep();
             let _ = fs::remove_file(kept.join(LOCK));
         }
@@ -70,9 +71,13 @@ impl Folder {
     }
 
     /// Removes a temporary folder, and says so when it cannot.
-    pub(crate) fn close(&mut self) -> Result<()> {
-        let removed = self.temporary.take().map_or(Ok(()), TempDir::close);
+    pub(crate) fn close(&self) -> Result<()> {
+        let removed = self.temporary().take().map_or(Ok(()), TempDir::close);
         removed.with_context(|| format!("could not remove {}", self.path.display()))
+    }
+
+    fn temporary(&self) -> MutexGuard<'_, Option<TempDir>> {
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,13 +105,13 @@ mod tests {
 
     #[test]
     fn a_temporary_folder_goes_and_a_given_one_stays() {
-        let mut temporary = Folder::open(None).unwrap();
+        let temporary = Folder::open(None).unwrap();
         let path = temporary.sub("nats").unwrap();
         temporary.close().unwrap();
         assert!(!path.exists());
 
         let given = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(Some(given.path())).unwrap();
+        let folder = Folder::open(Some(given.path())).unwrap();
         let path = folder.sub("nats").unwrap();
         folder.close().unwrap();
         assert!(path.exists());

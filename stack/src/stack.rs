@@ -155,7 +155,7 @@ impl Stack {
     }
 
     /// Keeps the folder, also a temporary one, when the stack goes: there is something to look at in it.
-    pub fn keep_folder(&mut self) -> &Path {
+    pub fn keep_folder(&self) -> &Path {
         self.folder.keep()
     }
 

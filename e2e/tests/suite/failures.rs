@@ -111,7 +111,7 @@ async fn a_worker_that_knows_the_kind_takes_over_what_others_gave_back() {
 #[tokio::test]
 async fn a_handler_that_is_told_to_stop_has_its_grace_to_tidy_up() {
     let builder = Stack::builder().api(1).workers(1).env("WORKER_FAULTS", true);
-    let app = e2e::App::start(builder.env("WORKER_HISTORY_DIR", "history")).await;
+    let app = e2e::App::start(builder.env("WORKER_HISTORY_DIR", e2e::HISTORY)).await;
     let cancelled = app.running(&app.create(&NewJob::fault(&["tidy"])).await).await;
     let late = app.running(&app.create(&NewJob::fault(&["tidy"]).timeout_s(1)).await).await;
     app.post(&format!("/v1/jobs/{}/cancel", cancelled.id), &json!({})).await;

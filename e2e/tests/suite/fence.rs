@@ -4,31 +4,34 @@
 use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
-use e2e::{App, JobView, NewJob};
-use stack::{Node, Stack, poll};
+use e2e::{App, HISTORY, JobView, NewJob};
+use stack::{Builder, Stack, poll};
 
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_outcome_with_the_right_attempt_of_the_wrong_worker_is_refused() {
-    let held = Stack::builder().api(1).workers(1).env("FAILPOINTS", "job.attempt.over=1*return(stop)");
-    let app = App::start(held).await;
+    let app = App::start(stack().env("FAILPOINTS", "job.attempt.over=1*return(stop)")).await;
     let job = app.create(&NewJob::noop()).await;
     let worker = app.stack().worker(0);
     worker.paused().await.unwrap();
     let theirs = claimed_by_another(&app, &job).await;
     worker.resume();
-    says(worker, "outcome refused").await;
+    happens(&app, &job, "refused").await;
     assert_eq!(document(&app, &job).await, theirs);
 }
 
 #[tokio::test]
 async fn a_renewal_with_the_right_attempt_of_the_wrong_worker_is_refused() {
-    let app = App::start(Stack::builder().api(1).workers(1).env("LEASE_S", 3)).await;
+    let app = App::start(stack().env("LEASE_S", 3)).await;
     let job = app.running(&app.create(&NewJob::sleep(600.0).timeout_s(900)).await).await;
     let theirs = claimed_by_another(&app, &job).await;
-    says(app.stack().worker(0), "lease lost").await;
+    happens(&app, &job, "lease_lost").await;
     assert_eq!(document(&app, &job).await, theirs);
+}
+
+fn stack() -> Builder {
+    Stack::builder().api(1).workers(1).env("WORKER_HISTORY_DIR", HISTORY)
 }
 
 /// Puts another worker's claim in the place of this one's, with the same number and a lease that lives for long.
@@ -45,6 +48,7 @@ async fn document(app: &App, job: &JobView) -> Document {
     app.runs().await.find_one(run).await.unwrap().unwrap()
 }
 
-async fn says(worker: &Node, words: &str) {
-    poll::until(&format!("`{words}`"), SOON, || async { worker.log().contains(words) }).await.unwrap();
+/// Waits until the worker's history has this event of its attempt.
+async fn happens(app: &App, job: &JobView, event: &str) {
+    poll::until(event, SOON, || async { app.history(job, event) == [1] }).await.unwrap();
 }

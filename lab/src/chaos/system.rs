@@ -97,9 +97,12 @@ impl System {
             let _held = lock.lock().await;
             self.members(*target).iter().try_for_each(|node| node.launch())?;
         }
+        let deadline = Instant::now() + TIMEOUT;
         for node in self.stack.nodes() {
             // A job may still kill its worker, which the supervisor starts again.
-            poll::until(&format!("{} to be ready", node.name()), TIMEOUT, || node.ready()).await?;
+            while let Err(error) = node.ready().await {
+                anyhow::ensure!(Instant::now() < deadline, error);
+            }
         }
         // A copy that was put back may have had some in it.
         for stream in Stream::ALL {
