@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use stack::{Profile, Stack, poll};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::{endpoints, proxy::Proxy};
@@ -37,7 +37,10 @@ use plan::{Plan, Size};
 use record::Record;
 use system::{Proxies, System};
 
-/// How long clients go on after the last fault.
+/// How many clients there are at a time. Where the machine can not keep up, the others come later: without a bound ever
+/// more of them would ask for how far their jobs are, and leave no time for the jobs.
+const CLIENTS_AT_A_TIME: usize = 1000;
+/// How long clients go on after the last fault, and the last one's start.
 const CLIENTS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the system may take to become idle after that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -154,17 +157,19 @@ async fn play_through(
         let system = Arc::clone(system);
         async move { system.supervise().await }
     });
+    let started = watch::Sender::new(0);
     let faults = tokio::spawn({
-        let (system, plan) = (Arc::clone(system), plan.clone());
+        let (system, plan, mut started) = (Arc::clone(system), plan.clone(), started.subscribe());
         async move {
             let carried_out = system.run(&plan).await;
+            let _ = started.wait_for(|started| *started == settings.jobs).await;
             set_deadline.send_replace(Some(Instant::now() + CLIENTS_TIMEOUT));
             carried_out
         }
     });
     let sweeps = mix::sweeps(settings.seed, settings.jobs);
     let sweeping = tokio::spawn(sweep(api.clone(), sweeps.clone(), plan.length));
-    let clients = play(&api, settings.scripts(), plan.length, progress).await;
+    let clients = play(&api, settings.scripts(), plan.length, &started, progress).await;
     sweeping.await?.context("a sweep got an answer that it should not get")?;
     let carried_out = faults.await?;
     let endpoints = endpoints(&system.stack);
@@ -231,23 +236,27 @@ fn proxy(proxies: &Mutex<Vec<Proxy>>, name: &str, url: &str) -> String {
     url
 }
 
-/// Starts the clients one after the other over the plan's length, and waits for all of them.
+/// Starts the clients one after the other over the plan's length, and waits for all of them; `started` counts them.
 async fn play(
     api: &Api,
     scripts: Vec<Script>,
     length: Duration,
+    started: &watch::Sender<usize>,
     progress: &impl Fn(&str),
 ) -> Vec<record::Client> {
     let (begun, jobs) = (Instant::now(), scripts.len());
     let mut playing = FuturesUnordered::new();
     let mut clients = Vec::with_capacity(jobs);
     let mut next_report = begun + Duration::from_secs(10);
+    let places = Arc::new(Semaphore::new(CLIENTS_AT_A_TIME));
     let together = |one: &Script, next: &Script| one.batch.is_some() && one.batch == next.batch;
     for batch in scripts.chunk_by(together) {
-        let (batch, api) = (batch.to_vec(), api.clone());
+        let (batch, api, places, started) = (batch.to_vec(), api.clone(), places.clone(), started.clone());
         let at = begun + length.mul_f64(batch[0].tag as f64 / jobs as f64);
         playing.push(tokio::spawn(async move {
             tokio::time::sleep_until(at).await;
+            let _places = places.acquire_many_owned(u32::try_from(batch.len()).unwrap_or(u32::MAX)).await;
+            started.send_modify(|started| *started += batch.len());
             api.play(batch).await
         }));
     }
