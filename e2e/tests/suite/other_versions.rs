@@ -160,3 +160,29 @@ async fn what_an_older_replica_set_aside_is_taken_up() {
     assert_eq!(body(&letters(&of_api, doc! {}, 1).await[0]), unknown);
     assert!(body(&letters(&of_job, doc! {}, 1).await[0]).contains(&ended.id));
 }
+
+#[tokio::test]
+async fn a_stream_of_an_older_version_gets_the_subjects_that_it_lacks_and_nothing_else() {
+    let app = App::start(one_of_each().env("WORKER_FAULTS", true).env("RETRY_BASE_S", 0.05)).await;
+    let ours = app.stream("JOB_EVENTS").await.cached_info().config.clone();
+    let mut older = ours.clone();
+    older.subjects.retain(|subject| !subject.starts_with("job:retrying"));
+    older.subjects.push("of:others".to_owned());
+    older.max_bytes /= 2;
+    assert_eq!(older.subjects.len(), ours.subjects.len());
+    app.jetstream().await.update_stream(older.clone()).await.unwrap();
+    app.stack().worker(0).restart().await.unwrap();
+    let has_all = || async {
+        let found = app.stream("JOB_EVENTS").await.cached_info().config.clone();
+        if ours.subjects.iter().all(|subject| found.subjects.contains(subject)) {
+            Ok(found)
+        } else {
+            Err(format!("{found:?}"))
+        }
+    };
+    let found = poll::until("the subjects to be added", PATIENCE, has_all).await.unwrap();
+    assert!(found.subjects.contains(&"of:others".to_owned()));
+    assert_eq!((found.max_bytes, found.max_age), (older.max_bytes, older.max_age));
+    let ended = app.ended(&app.create(&NewJob::fault(&["retry", "done"])).await).await;
+    assert_eq!((ended.status, ended.attempt), (Status::Finished, 2));
+}

@@ -1,15 +1,15 @@
 //! Streams and consumers on the server, made from their definitions.
 //!
-//! Start-up creates what is missing and does not change what is there: an operator's settings stay,
-//! and where they differ from the definition it is said in the log. Only an `ack_wait` that follows from the
-//! settings of who reads is changed.
+//! Start-up creates what is missing and leaves what is there: an operator's settings stay, and where they differ from
+//! the definition it is said in the log. Two things are changed: a stream gets the subjects that it lacks, since this
+//! version publishes to them, and a consumer the `ack_wait` that follows from the settings of who reads.
 
 use std::time::Duration;
 
 use async_nats::jetstream::{
     Context,
     consumer::{self, AckPolicy, DeliverPolicy, FromConsumer, PullConsumer, pull},
-    context::{CreateStreamError, GetStreamErrorKind},
+    context::{CreateStreamError, GetStreamErrorKind, UpdateStreamError},
     stream::{self, ConsumerError, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use shared_events::streams::{ConsumerDefinition, Retention, StreamDefinition};
@@ -35,6 +35,15 @@ pub enum EnsureError {
         /// Why.
         #[source]
         source: CreateStreamError,
+    },
+    /// The server refused to give it more subjects.
+    #[error("could not add subjects to stream {name}")]
+    AddSubjects {
+        /// The stream.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: UpdateStreamError,
     },
 }
 
@@ -84,7 +93,15 @@ pub async fn ensure(jetstream: &Context, definitions: &[StreamDefinition]) -> Re
     for definition in definitions {
         let (name, config) = (definition.name, stream_config(definition));
         match jetstream.get_stream(name).await {
-            Ok(stream) => warn_where_different(name, &stream.cached_info().config, &config),
+            Ok(stream) => {
+                let found = &stream.cached_info().config;
+                warn_where_different(name, found, &config);
+                if let Some(more) = with_missing_subjects(found, &config) {
+                    let updated = jetstream.update_stream(more).await;
+                    updated.map_err(|source| EnsureError::AddSubjects { name, source })?;
+                    info!(stream = name, "stream has the subjects of this version now");
+                }
+            }
             Err(error) if is_missing(&error.kind()) => {
                 jetstream
                     .create_stream(config)
@@ -103,10 +120,17 @@ fn is_missing(error: &GetStreamErrorKind) -> bool {
         if error.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND)
 }
 
+/// The stream's configuration with the subjects that it lacks; none where it has them all. Those of other versions stay.
+fn with_missing_subjects(found: &stream::Config, wanted: &stream::Config) -> Option<stream::Config> {
+    let missing: Vec<String> =
+        wanted.subjects.iter().filter(|subject| !found.subjects.contains(subject)).cloned().collect();
+    let subjects = [found.subjects.clone(), missing.clone()].concat();
+    (!missing.is_empty()).then(|| stream::Config { subjects, ..found.clone() })
+}
+
 fn warn_where_different(name: &str, found: &stream::Config, wanted: &stream::Config) {
     let same = found.retention == wanted.retention
         && found.discard == wanted.discard
-        && found.subjects == wanted.subjects
         && found.max_age == wanted.max_age
         && found.max_bytes == wanted.max_bytes
         && found.num_replicas == wanted.num_replicas;
@@ -181,6 +205,19 @@ mod tests {
         for definition in streams::definitions(&StreamSettings::default()) {
             assert_eq!(stream_config(&definition).discard, DiscardPolicy::New, "{}", definition.name);
         }
+    }
+
+    #[test]
+    fn a_stream_gets_the_subjects_that_it_lacks_and_keeps_the_others() {
+        let of = |subjects: &[&str]| stream::Config {
+            subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+            max_bytes: 7,
+            ..Default::default()
+        };
+        let wanted = stream::Config { max_bytes: 8, ..of(&["a.*", "b.*"]) };
+        assert_eq!(with_missing_subjects(&of(&["b.*", "a.*", "newer.*"]), &wanted), None);
+        let changed = with_missing_subjects(&of(&["b.*", "newer.*"]), &wanted);
+        assert_eq!(changed, Some(of(&["b.*", "newer.*", "a.*"])));
     }
 
     #[test]
