@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use service_kit::settings::{BadSettings, CommonSettings, Description, Reader};
+use service_kit::settings::{CommonSettings, ReadSettings, Reader};
 
 use crate::http::Allowed;
 
@@ -38,25 +38,7 @@ pub struct JobSettings {
     pub silent_after: Duration,
 }
 
-impl Settings {
-    /// Reads the environment.
-    ///
-    /// # Errors
-    /// Every variable that is wrong.
-    pub fn from_env() -> Result<Self, BadSettings> {
-        let mut from = Reader::from_env()?;
-        let settings = Self::read(&mut from);
-        from.finish(settings)
-    }
-
-    /// All settings there are, as the documentation shows them.
-    #[must_use]
-    pub fn descriptions() -> Vec<Description> {
-        let mut from = Reader::default();
-        Self::read(&mut from);
-        from.into_descriptions()
-    }
-
+impl ReadSettings for Settings {
     fn read(from: &mut Reader) -> Self {
         let addr = from
             .setting(
@@ -140,13 +122,13 @@ fn cores() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use service_kit::settings::BadSettings;
+
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Settings, BadSettings> {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut from = Reader::from_variables(owned)?;
-        let settings = Settings::read(&mut from);
-        from.finish(settings)
+        Reader::from_variables(owned)?.read_all()
     }
 
     #[test]

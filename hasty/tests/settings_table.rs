@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use service_kit::settings::Description;
+use service_kit::settings::{Description, ReadSettings};
 
 const START: &str = "<!-- table -->\n";
 const END: &str = "<!-- end of the table -->";

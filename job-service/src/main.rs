@@ -41,7 +41,7 @@ fn main() -> std::io::Result<ExitCode> {
 
 async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match process::settings_or_exit(SERVICE, Settings::from_env()) {
+    let settings = match process::settings_or_exit::<Settings>(SERVICE) {
         Ok(settings) => settings,
         Err(code) => return code,
     };

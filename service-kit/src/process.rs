@@ -6,17 +6,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::settings::BadSettings;
+use crate::settings::ReadSettings;
 
 /// Exit code of a process whose settings are wrong (`EX_CONFIG` of sysexits.h).
 const BAD_SETTINGS: u8 = 78;
 
-/// The settings, or the exit code of `service` where something is wrong with them.
+/// The settings of the environment, or the exit code of `service` where something is wrong with them.
 ///
 /// # Errors
 /// The exit code, after every mistake was told on standard error.
-pub fn settings_or_exit<S>(service: &str, read: Result<S, BadSettings>) -> Result<S, ExitCode> {
-    read.map_err(|wrong| {
+pub fn settings_or_exit<S: ReadSettings>(service: &str) -> Result<S, ExitCode> {
+    S::from_env().map_err(|wrong| {
         eprintln!("{service}: wrong settings:\n{wrong}");
         ExitCode::from(BAD_SETTINGS)
     })

@@ -21,6 +21,28 @@ impl fmt::Display for BadSettings {
 
 impl std::error::Error for BadSettings {}
 
+/// All settings of a program.
+pub trait ReadSettings: Sized {
+    /// Reads each of them.
+    fn read(from: &mut Reader) -> Self;
+
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Every variable that is wrong.
+    fn from_env() -> Result<Self, BadSettings> {
+        Reader::from_env()?.read_all()
+    }
+
+    /// What there is to set, as the documentation shows it.
+    #[must_use]
+    fn descriptions() -> Vec<Description> {
+        let mut from = Reader::default();
+        Self::read(&mut from);
+        from.descriptions
+    }
+}
+
 /// Reads settings, and remembers what was wrong and what there is. Empty, it has each setting's default.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -64,18 +86,17 @@ impl Reader {
         Setting::new(self, name, meaning)
     }
 
-    /// Ends reading: `settings` if nothing was wrong.
+    /// Reads all settings of a program.
     ///
     /// # Errors
-    /// All mistakes.
-    pub fn finish<T>(self, settings: T) -> Result<T, BadSettings> {
-        if self.mistakes.is_empty() { Ok(settings) } else { Err(BadSettings(self.mistakes)) }
+    /// Every one that is wrong.
+    pub fn read_all<S: ReadSettings>(mut self) -> Result<S, BadSettings> {
+        let settings = S::read(&mut self);
+        self.finish(settings)
     }
 
-    /// What was read, in its order.
-    #[must_use]
-    pub fn into_descriptions(self) -> Vec<Description> {
-        self.descriptions
+    fn finish<T>(self, settings: T) -> Result<T, BadSettings> {
+        if self.mistakes.is_empty() { Ok(settings) } else { Err(BadSettings(self.mistakes)) }
     }
 
     /// The text of a variable; none where it is unset or empty.
@@ -134,7 +155,7 @@ mod tests {
         reader.setting("KEPT_S", "how long").seconds(172_800.0, 0.05..=864_000.0);
         reader.setting("THREADS", "how many").default_shown("the cores").number(2, 1..=64);
         reader.setting("USER", "who").values("a name").optional::<String>();
-        let rows: Vec<String> = reader.into_descriptions().iter().map(|row| row.to_markdown("api")).collect();
+        let rows: Vec<String> = reader.descriptions.iter().map(|row| row.to_markdown("api")).collect();
         assert_eq!(
             rows,
             [
