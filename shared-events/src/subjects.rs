@@ -39,8 +39,8 @@ pub const STOP: &str = "job:stop";
 pub const ALL_CREATED: &str = "job:created.>";
 
 /// All subjects of `JOB_EVENTS`.
-pub const ALL_EVENTS: [&str; 5] =
-    ["job:started.*", "job:retrying.*", "job:finished.*", "job:failed.*", "job:cancelled.*"];
+pub const ALL_EVENTS: &[&str] =
+    &["job:started.*", "job:retrying.*", "job:finished.*", "job:failed.*", "job:cancelled.*"];
 
 /// All subjects of `JOB_CONTROL`.
 pub const ALL_CANCEL: &str = "job:cancel.*";

@@ -207,7 +207,20 @@ impl Job {
             for_generation: None,
             next_action: Some(NextAction::Announce),
             next_action_at: Some(announce_by),
-            ..self.clone()
+            // What is the job's and not the run's; named, so that whoever adds a field says which it is.
+            id: self.id,
+            kind: self.kind.clone(),
+            queue: self.queue.clone(),
+            priority: self.priority,
+            payload: self.payload.clone(),
+            object_id: self.object_id.clone(),
+            dedup_key: self.dedup_key.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            idempotency_hash: self.idempotency_hash.clone(),
+            timeout_s: self.timeout_s,
+            max_attempts: self.max_attempts,
+            created_at: self.created_at,
+            trace: self.trace,
         }
     }
 
@@ -232,7 +245,7 @@ impl Job {
 }
 
 /// The fields that a run gets in the course of its life.
-const FIELDS_OF_AN_ENDED_RUN: [&CStr; 11] = [
+const FIELDS_OF_AN_ENDED_RUN: &[&CStr] = &[
     cstr!("worker"),
     cstr!("started_at"),
     cstr!("next_at"),

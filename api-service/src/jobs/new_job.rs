@@ -31,6 +31,13 @@ pub struct NewJob {
 }
 
 impl NewJob {
+    /// A job of which nothing else is said.
+    #[must_use]
+    pub fn new(kind: Kind, payload: JsonText) -> Self {
+        let (queue, priority, limits) = (Queue::default(), Priority::default(), Limits::default());
+        Self { kind, payload, queue, priority, object_id: None, limits }
+    }
+
     /// Reads a request's fields.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use actix_web::{
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
-use shared_events::{JobId, JsonText, Kind, Limits, Priority, Queue, Status};
+use shared_events::{JobId, JsonText, Kind, Status};
 
 use crate::{
     http::{Context, Fields, Problem, get_or_head, method_not_allowed, read_body},
@@ -80,14 +80,7 @@ fn object_id(body: &[u8]) -> Option<String> {
 
 fn new_job(object_id: String) -> Result<NewJob, Problem> {
     let kind: Kind = "sleep".parse().map_err(|_| Problem::no_path())?;
-    Ok(NewJob {
-        kind,
-        payload: JsonText::empty_object(),
-        queue: Queue::default(),
-        priority: Priority::Normal,
-        object_id: Some(object_id),
-        limits: Limits::default(),
-    })
+    Ok(NewJob { object_id: Some(object_id), ..NewJob::new(kind, JsonText::empty_object()) })
 }
 
 /// A job as the older system showed it.
