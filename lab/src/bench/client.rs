@@ -14,6 +14,8 @@ pub(super) struct Connection {
     address: SocketAddr,
     stream: TcpStream,
     inbox: Vec<u8>,
+    /// The body of an answer that came in chunks.
+    joined: Vec<u8>,
     closing: bool,
 }
 
@@ -32,13 +34,14 @@ struct Head {
     retry_after_s: Option<u64>,
     closing: bool,
     begin: usize,
-    end: usize,
+    /// Where the body ends; nothing where it comes in chunks.
+    end: Option<usize>,
 }
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = connect(address).await?;
-        Ok(Self { address, stream, inbox: Vec::with_capacity(16 << 10), closing: false })
+        Ok(Self { address, stream, inbox: Vec::with_capacity(16 << 10), joined: Vec::new(), closing: false })
     }
 
     /// Sends a whole request (see [`get`] and [`post`]) and reads the whole answer.
@@ -49,20 +52,30 @@ impl Connection {
         self.inbox.clear();
         self.stream.write_all(request).await.context("could not send a request")?;
         let mut head = None;
-        let head = loop {
+        loop {
             let read = self.stream.read_buf(&mut self.inbox).await.context("could not read an answer")?;
             ensure!(read > 0, "the connection was closed before an answer was there");
             if head.is_none() {
                 head = parse(&self.inbox)?;
             }
-            match head.take() {
-                Some(whole) if self.inbox.len() >= whole.end => break whole,
-                part => head = part,
+            if let Some(head) = &head
+                && self.is_whole(head)?
+            {
+                break;
             }
-        };
-        self.closing = head.closing;
-        let body = &self.inbox[head.begin..head.end];
-        Ok(Answer { status: head.status, retry_after_s: head.retry_after_s, body })
+        }
+        let Head { status, retry_after_s, closing, begin, end } = head.context("an answer without a head")?;
+        self.closing = closing;
+        let body = end.map_or(self.joined.as_slice(), |end| &self.inbox[begin..end]);
+        Ok(Answer { status, retry_after_s, body })
+    }
+
+    /// Whether all of the body is there; joins its chunks.
+    fn is_whole(&mut self, head: &Head) -> Result<bool> {
+        if let Some(end) = head.end {
+            return Ok(self.inbox.len() >= end);
+        }
+        join(&self.inbox[head.begin..], &mut self.joined)
     }
 }
 
@@ -88,11 +101,13 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>> {
     let httparse::Status::Complete(begin) = answer.parse(bytes).context("an answer is no HTTP")? else {
         return Ok(None);
     };
-    let (mut length, mut retry_after_s, mut closing) = (None, None, false);
+    let (mut length, mut chunked, mut retry_after_s, mut closing) = (None, false, None, false);
     let number = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok();
     for header in answer.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             length = number(header.value);
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            chunked = header.value.eq_ignore_ascii_case(b"chunked");
         } else if header.name.eq_ignore_ascii_case("retry-after") {
             retry_after_s = number(header.value);
         } else if header.name.eq_ignore_ascii_case("connection") {
@@ -100,11 +115,30 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>> {
         }
     }
     let status = answer.code.unwrap_or_default();
-    let Some(length) = length.or((status == 204).then_some(0)) else {
-        bail!("an answer {status} does not say how long it is")
+    let end = match length.or((status == 204).then_some(0)) {
+        _ if chunked => None,
+        Some(length) => Some(begin + usize::try_from(length)?),
+        None => bail!("an answer {status} does not say how long it is"),
     };
-    let end = begin + usize::try_from(length)?;
     Ok(Some(Head { status, retry_after_s, closing, begin, end }))
+}
+
+/// Joins the chunks of a body (RFC 9112, section 7.1); says whether the last one is there.
+fn join(mut rest: &[u8], body: &mut Vec<u8>) -> Result<bool> {
+    body.clear();
+    loop {
+        let Ok(size) = httparse::parse_chunk_size(rest) else { bail!("a chunk has no size") };
+        let httparse::Status::Complete((begin, length)) = size else { return Ok(false) };
+        let end = begin + usize::try_from(length)?;
+        if rest.len() < end + 2 {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        body.extend_from_slice(&rest[begin..end]);
+        rest = &rest[end + 2..];
+    }
 }
 
 /// The bytes of a GET.
@@ -131,13 +165,13 @@ mod tests {
         let bytes = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\ncontent-length: 5\r\n\r\nhel";
         assert_eq!(parse(&bytes[..40]).unwrap(), None);
         let head = parse(bytes).unwrap().unwrap();
-        let (begin, end) = (bytes.len() - 3, bytes.len() + 2);
+        let (begin, end) = (bytes.len() - 3, Some(bytes.len() + 2));
         assert_eq!(head, Head { status: 503, retry_after_s: Some(2), closing: true, begin, end });
     }
 
     #[test]
     fn an_answer_of_unknown_length_is_an_error() {
-        let error = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap_err().to_string();
+        let error = parse(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n").unwrap_err().to_string();
         assert!(error.contains("does not say how long"), "{error}");
     }
 
@@ -146,12 +180,16 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         tokio::spawn(async move {
-            for _ in 0..2 {
+            let known = ["HTTP/1.1 200 OK\r\nConnection: cl", "ose\r\nContent-Length: 4\r\n\r\nab", "cd"];
+            let chunked = [
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na",
+                "bc\r\n1\r",
+                "\nd\r\n0\r\n\r\n",
+            ];
+            for pieces in [known, chunked] {
                 let (mut client, _) = server.accept().await.unwrap();
                 let mut request = [0; 4096];
                 assert!(client.read(&mut request).await.unwrap() > 0);
-                let pieces =
-                    ["HTTP/1.1 200 OK\r\nConnection: cl", "ose\r\nContent-Length: 4\r\n\r\nab", "cd"];
                 for piece in pieces {
                     client.write_all(piece.as_bytes()).await.unwrap();
                     tokio::task::yield_now().await;
