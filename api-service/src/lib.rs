@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod jobs;
+pub mod kinds;
 pub mod legacy;
 pub mod outbox;
 pub mod settings;
@@ -16,10 +17,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    dev::Server,
-    web::{Data, ServiceConfig},
-};
+use actix_web::{dev::Server, web::Data};
 use anyhow::Context;
 use service_kit::{
     BackgroundTasks, Broker, Health, Mongo, batch::BatchPacing, nats::messages::MessageReader,
@@ -27,9 +25,11 @@ use service_kit::{
 use shared_events::streams;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use utoipa::openapi::OpenApi;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
-    http::ServerSettings,
+    http::{ProblemType, ServerSettings, problem::types},
     jobs::{Creator, Jobs, Lifecycle, Outbox, Retention, Waiters},
     outbox::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
@@ -102,8 +102,13 @@ impl App {
         let grace = settings.common.shutdown_grace;
         let server_settings =
             ServerSettings { threads: settings.http_threads, allowed: settings.allowed.clone(), grace };
-        let server =
-            http::serve(listener, server_settings, health, routes(creator, jobs.clone(), lifecycle))?;
+        let server = http::serve(
+            listener,
+            server_settings,
+            health,
+            (api(), problem_types()),
+            routes(creator, jobs.clone(), lifecycle),
+        )?;
         let parts = Parts { jobs, unmarking, generations, states, store, broadcasts, settings };
         Ok(Self { server, address, broker, relay, parts, grace })
     }
@@ -145,16 +150,43 @@ impl App {
 }
 
 /// The list of routes, a line a domain.
+fn domains(app: &mut ServiceConfig<'_>) {
+    app.configure(jobs::configure);
+    app.configure(kinds::configure);
+    app.configure(legacy::configure);
+}
+
+/// The list of types of problems, a line a domain.
+#[must_use]
+pub fn problem_types() -> Vec<&'static ProblemType> {
+    [types::COMMON, jobs::PROBLEM_TYPES].concat().into_iter().chain(types::OF_NGINX).collect()
+}
+
+/// The API's document (OpenAPI 3.1).
+///
+/// # Errors
+/// Where it has no JSON form.
+pub fn document() -> serde_json::Result<serde_json::Value> {
+    http::to_json(&api())
+}
+
+/// The routes' description; a line a domain that has more to say than its routes do.
+fn api() -> OpenApi {
+    let mut api = http::document(domains, &problem_types());
+    kinds::describe(&mut api);
+    api
+}
+
+/// The routes, and what they need.
 fn routes(
     creator: Creator,
     jobs: Jobs,
     lifecycle: Lifecycle,
-) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     let (creator, jobs, lifecycle) = (Data::new(creator), Data::new(jobs), Data::new(lifecycle));
     move |app| {
         app.app_data(creator.clone()).app_data(jobs.clone()).app_data(lifecycle.clone());
-        app.configure(jobs::configure);
-        app.configure(legacy::configure);
+        domains(app);
     }
 }
 

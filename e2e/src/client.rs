@@ -6,7 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{Answer, JobView, NewJob};
+use crate::contract::Seen;
+use crate::{Answer, CONTRACT, JobView, NewJob};
 
 /// How long [`Client::ended`] waits for a job's end, unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -122,13 +123,23 @@ impl Client {
 
     /// Sends a request that may get no answer, since somebody is about to die.
     ///
+    /// # Panics
+    /// Where the answer is not as the API's document says.
+    ///
     /// # Errors
     /// Where there is none.
     pub async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
         let request = request.build()?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let asked = format!("{} {}", request.method(), request.url());
         let answer = self.http.execute(request).await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Ok(Answer { asked, status, headers, body: answer.text().await? })
+        let body = answer.text().await?;
+        let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
+        let seen = Seen { method: method.as_str(), path: &path, status, content_type, body: body.as_bytes() };
+        if let Err(wrong) = CONTRACT.check(seen) {
+            panic!("{asked} was answered with {status}, but {wrong}: {body}");
+        }
+        Ok(Answer { asked, status, headers, body })
     }
 }

@@ -10,6 +10,7 @@
 mod answer;
 mod app;
 mod client;
+pub mod contract;
 pub mod events;
 mod gate;
 mod history;
@@ -21,6 +22,7 @@ pub mod raw;
 pub use answer::{Answer, FieldError, Problem};
 pub use app::{App, Shared};
 pub use client::Client;
+pub use contract::CONTRACT;
 pub use gate::Gate;
 pub use history::HISTORY;
 pub use job::{JobError, JobView, Status};

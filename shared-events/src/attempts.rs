@@ -1,6 +1,7 @@
 //! The attempts of a run, as events and documents tell of them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{JobError, Timestamp, WorkerId};
 
@@ -25,7 +26,7 @@ pub struct AttemptSummary {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// The handler said done.

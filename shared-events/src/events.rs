@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{
     AttemptSummary, DecodeError, Envelope, JobError, JobId, JsonText, Kind, Priority, Queue, RunId,
@@ -30,11 +31,13 @@ impl Limits {
     pub const MAX_TIMEOUT_S: u32 = 86_400;
     /// The most attempts a run may be charged.
     pub const MAX_ATTEMPTS: u32 = 100;
+    /// What a run has that nobody set limits for.
+    pub const DEFAULT: Self = Self { timeout_s: 46, max_attempts: 5 };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout_s: 46, max_attempts: 5 }
+        Self::DEFAULT
     }
 }
 
@@ -142,7 +145,7 @@ pub struct JobCancel {
 pub const MAX_EVENT_BYTES: usize = 1_000_000;
 
 /// Why a run was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
     /// The client asked for it.

@@ -3,11 +3,13 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A job's id: a UUID v7 (RFC 9562), so ids of one process sort by time of creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, format = "uuid", example = "01a21b67-b017-7570-a6d0-01279c6c4e77")]
 pub struct JobId(Uuid);
 
 /// The text is not the lower-case hyphenated form of a UUID.
@@ -114,8 +116,9 @@ impl<'de> Deserialize<'de> for RunId {
 }
 
 /// Names one worker process, for as long as it lives: `<host>-<pid>-<random>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, example = "worker-3-7-a1b2c3")]
 pub struct WorkerId(Arc<str>);
 
 impl WorkerId {

@@ -1,9 +1,10 @@
 //! What went wrong with an attempt, within limits that keep every event small enough for the broker.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
     /// For programs: `panic`, `unknown_kind`, `lease_lost`, or the handler's own; at most
     /// [`JobError::MAX_CODE_BYTES`] bytes.

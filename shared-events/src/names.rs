@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de};
+use utoipa::ToSchema;
 
 /// The longest [`Kind`] or [`Queue`], in bytes.
 pub const MAX_NAME_LEN: usize = 64;
@@ -19,12 +20,13 @@ fn check(text: &str) -> Result<(), BadName> {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, for example $example:literal) => {
         $(#[$doc])*
         ///
         /// Matches `[a-z0-9_-]{1,64}`, which makes it one token of a NATS subject too.
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
         #[serde(transparent)]
+        #[schema(value_type = String, pattern = "^[a-z0-9_-]{1,64}$", example = $example)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -61,12 +63,12 @@ macro_rules! name {
 
 name! {
     /// Which handler does a job's work.
-    Kind
+    Kind, for example "noop"
 }
 
 name! {
     /// Where a job is sent to and what workers subscribe to.
-    Queue
+    Queue, for example "default"
 }
 
 impl Default for Queue {
@@ -76,7 +78,9 @@ impl Default for Queue {
 }
 
 /// How soon a job is taken compared with others of its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Taken before all others.

@@ -4,9 +4,11 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize, de};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use utoipa::ToSchema;
 
 /// A point in time in whole milliseconds, UTC; written as RFC 3339 with three decimals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, format = "date-time", example = "2026-11-20T12:00:00.000Z")]
 pub struct Timestamp(i64);
 
 /// The text is not an RFC 3339 time of the years 0 to 9999.

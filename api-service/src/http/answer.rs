@@ -49,12 +49,12 @@ impl<I: Iterator<Item = Bytes> + Unpin> MessageBody for Pieces<I> {
 }
 
 /// An answer that is one JSON value.
-pub fn json(
-    mut answer: HttpResponseBuilder,
-    value: &impl Serialize,
-    room: Option<Reservation>,
-) -> HttpResponse {
-    let piece = piece(value);
+pub fn json(answer: HttpResponseBuilder, value: &impl Serialize, room: Option<Reservation>) -> HttpResponse {
+    json_bytes(answer, piece(value), room)
+}
+
+/// An answer that is one JSON value, which is written already.
+pub fn json_bytes(mut answer: HttpResponseBuilder, piece: Bytes, room: Option<Reservation>) -> HttpResponse {
     let size = BodySize::Sized(piece.len() as u64);
     answer.content_type(ContentType::json());
     answer.body(Pieces { pieces: std::iter::empty(), piece, size, _room: room })

@@ -2,14 +2,15 @@
 
 use std::{ops::Deref, time::Duration};
 
-use actix_web::{HttpRequest, http::header, web::Payload};
+use actix_web::{HttpRequest, dev::Payload, http::header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use service_kit::Reservation;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Fields, Problem,
+    Mistakes, Problem,
+    problem::types::{SLOW_BODY, UNSUPPORTED_MEDIA_TYPE},
     room::{self, SMALL},
 };
 
@@ -18,9 +19,6 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much longer it may take for each further MiB.
 const PER_MIB: Duration = Duration::from_secs(1);
-
-/// The largest body, in bytes, where nothing but `{}` has a meaning: room for a mistake that can be named.
-const EMPTY_BODY: usize = 64 << 10;
 
 /// A request's body.
 #[derive(Debug)]
@@ -38,14 +36,6 @@ impl Deref for Body {
 }
 
 impl Body {
-    /// The fields of the JSON object that it is.
-    ///
-    /// # Errors
-    /// 400 where it is none.
-    pub fn fields(&self) -> Result<Fields<'_>, Problem> {
-        Fields::parse(&self.bytes)
-    }
-
     /// Lets the text go, and keeps the room for what was made of it; none where the body was small.
     #[must_use]
     pub fn into_room(self) -> Option<Reservation> {
@@ -65,8 +55,8 @@ pub async fn read_body(request: &HttpRequest, mut body: Payload, limit: usize) -
     let expected = declared.unwrap_or(limit);
     let (mut bytes, mut room) = (BytesMut::new(), None);
     let mut deadline = Instant::now() + BODY_DEADLINE;
-    while let Some(chunk) = timeout_at(deadline, body.next()).await.map_err(|_| Problem::slow_body())? {
-        let chunk = chunk.map_err(|error| Problem::malformed_body(error.to_string()))?;
+    while let Some(chunk) = timeout_at(deadline, body.next()).await.map_err(|_| Problem::new(&SLOW_BODY))? {
+        let chunk = chunk.map_err(|error| Mistakes::malformed(error.to_string()))?;
         let length = bytes.len() + chunk.len();
         if length > limit {
             return Err(Problem::too_large(limit));
@@ -86,11 +76,11 @@ fn declared(request: &HttpRequest) -> Option<usize> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads the body of a request that has one, in JSON; its [`Body::fields`] are looked at next.
+/// Reads the body of a request that has one, in JSON; its fields are looked at next.
 ///
 /// # Errors
 /// Those of [`read_body`]; 415 for another content type.
-pub async fn read_json(request: &HttpRequest, body: Payload, limit: usize) -> Result<Body, Problem> {
+pub(super) async fn read_json(request: &HttpRequest, body: Payload, limit: usize) -> Result<Body, Problem> {
     check_content_type(request)?;
     read_body(request, body, limit).await
 }
@@ -99,7 +89,7 @@ pub async fn read_json(request: &HttpRequest, body: Payload, limit: usize) -> Re
 ///
 /// # Errors
 /// Those of [`read_json`].
-pub async fn read_optional_json(
+pub(super) async fn read_optional_json(
     request: &HttpRequest,
     body: Payload,
     limit: usize,
@@ -112,21 +102,10 @@ pub async fn read_optional_json(
     Ok(Some(body))
 }
 
-/// Makes sure that a body has no fields, on a route that knows none; it may be empty.
-///
-/// # Errors
-/// Those of [`read_json`]; 422 that names the fields.
-pub async fn expect_no_fields(request: &HttpRequest, body: Payload) -> Result<(), Problem> {
-    match read_optional_json(request, body, EMPTY_BODY).await? {
-        Some(body) => body.fields()?.finish(),
-        None => Ok(()),
-    }
-}
-
 fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let is_json = essence.eq_ignore_ascii_case("application/json")
         || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
-    if is_json { Ok(()) } else { Err(Problem::not_json()) }
+    if is_json { Ok(()) } else { Err(Problem::new(&UNSUPPORTED_MEDIA_TYPE)) }
 }

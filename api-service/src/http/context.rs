@@ -80,7 +80,9 @@ pub(super) async fn around(
     if let Ok(trace) = HeaderValue::from_str(&context.trace.to_string()) {
         headers.insert(TRACEPARENT, trace);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     Ok(answer)
 }
 

@@ -1,14 +1,10 @@
 //! Health endpoints: for load balancers, containers and people.
 
-use actix_web::{
-    HttpResponse,
-    http::header,
-    web::{self, Data, ServiceConfig},
-};
+use actix_web::{HttpResponse, get, http::header, web::Data};
 use serde_json::json;
 use service_kit::Health;
-
-use super::{get_or_head, method_not_allowed};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 const LIVE: &str = "/health/live";
 const READY: &str = "/health/ready";
@@ -17,18 +13,55 @@ const READY: &str = "/health/ready";
 pub(super) const PATHS: [&str; 2] = [LIVE, READY];
 
 /// Adds the routes.
-pub(super) fn configure(app: &mut ServiceConfig) {
-    let only = || method_not_allowed("GET, HEAD");
-    app.service(web::resource(LIVE).route(get_or_head().to(live)).default_service(only()))
-        .service(web::resource(READY).route(get_or_head().to(ready)).default_service(only()));
+pub(super) fn configure(app: &mut ServiceConfig<'_>) {
+    app.service(get_live).service(get_ready);
 }
 
-async fn live() -> HttpResponse {
+/// What a liveness probe is answered.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is written")]
+struct Liveness {
+    /// `ok`
+    #[schema(example = "ok")]
+    status: String,
+}
+
+/// What a readiness probe is answered.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what service-kit writes")]
+struct Readiness {
+    /// `ok` where the database takes writes.
+    #[schema(example = "ok")]
+    status: String,
+    /// `ok` or `away`
+    #[schema(example = "ok")]
+    mongodb: String,
+    /// Being away shows, and fails nothing.
+    #[schema(example = "ok")]
+    nats: String,
+}
+
+/// Whether the service is alive.
+#[utoipa::path(
+    tag = "health",
+    responses((status = 200, description = "It is.", body = Liveness)),
+)]
+#[get("/health/live")]
+async fn get_live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// Where NATS is away, jobs are taken all the same.
-async fn ready(health: Data<Health>) -> HttpResponse {
+/// Whether the service is ready: MongoDB answers, and has taken a write within the last two seconds, the service's own or a
+/// probe. Where NATS is away, jobs are taken all the same.
+#[utoipa::path(
+    tag = "health",
+    responses(
+        (status = 200, description = "It is.", body = Readiness),
+        (status = 503, description = "It is not.", body = Readiness),
+    ),
+)]
+#[get("/health/ready")]
+async fn get_ready(health: Data<Health>) -> HttpResponse {
     let readiness = health.readiness().await;
     if readiness.is_ready() {
         return HttpResponse::Ok().json(readiness);

@@ -1,23 +1,25 @@
-//! HTTP: serving it, what every request has, and reading bodies.
+//! HTTP: serving it, what every request has, reading requests, and the document that describes them.
 
 pub mod answer;
 mod authority;
 mod body;
 mod context;
-mod fields;
+mod document;
+pub mod etag;
 mod health;
-mod problem;
-mod query;
+mod negotiation;
+pub mod problem;
+pub mod read;
 mod rest;
 pub mod room;
 mod same_site;
 mod server;
 
 pub use authority::{AllowedHosts, AllowedOrigins};
-pub use body::{Body, expect_no_fields, read_body, read_json, read_optional_json};
+pub use body::read_body;
 pub use context::Context;
-pub use fields::Fields;
-pub use problem::{FieldError, Problem};
-pub use query::Query;
+pub use document::{document, to_json};
+pub use problem::{Problem, ProblemType, add_responses};
+pub use read::Mistakes;
 pub use same_site::Allowed;
-pub use server::{ServerSettings, get_or_head, method_not_allowed, serve};
+pub use server::{ServerSettings, serve};

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use actix_cors::CorsError;
 use actix_web::{
     Error, ResponseError,
     body::{EitherBody, MessageBody},
@@ -21,6 +22,7 @@ use super::{
     Problem,
     authority::{AllowedHosts, AllowedOrigins, Authority, Origin},
     health,
+    problem::types::{CROSS_SITE, MISDIRECTED_REQUEST},
 };
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -42,7 +44,16 @@ pub(super) async fn around<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     match refusal(&allowed, request.method(), request.path(), request.headers()) {
         Some(problem) => Ok(request.into_response(problem.error_response()).map_into_right_body()),
-        None => Ok(next.call(request).await?.map_into_left_body()),
+        None => {
+            let answer = next.call(request).await?;
+            let is_refused_preflight =
+                answer.response().error().is_some_and(|error| error.as_error::<CorsError>().is_some());
+            if is_refused_preflight {
+                let refused = Problem::new(&CROSS_SITE).error_response();
+                return Ok(answer.into_response(refused).map_into_right_body());
+            }
+            Ok(answer.map_into_left_body())
+        }
     }
 }
 
@@ -51,13 +62,13 @@ fn refusal(allowed: &Allowed, method: &Method, path: &str, headers: &HeaderMap) 
     let host = only::<Authority>(headers, &header::HOST).flatten();
     // Probes ask a replica by its own address, and what they learn is no secret.
     if !health::PATHS.contains(&path) && !allowed.hosts.has(host.as_ref()) {
-        return Some(Problem::misdirected());
+        return Some(Problem::new(&MISDIRECTED_REQUEST));
     }
     let changes_nothing = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
     if changes_nothing || is_from_here(&allowed.origins, host.as_ref(), headers) {
         return None;
     }
-    Some(Problem::cross_site())
+    Some(Problem::new(&CROSS_SITE))
 }
 
 /// Whether the request comes from no page, from one of this host, or from one that is allowed.

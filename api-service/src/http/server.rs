@@ -1,22 +1,25 @@
 //! The HTTP server: what goes around every route.
 
-use std::{net::TcpListener, rc::Rc, time::Duration};
+use std::{net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_cors::Cors;
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer, Route,
+    App, HttpServer,
     dev::Server,
-    guard,
-    http::{Method, header},
     middleware::{Condition, from_fn},
-    web::{self, Data, ServiceConfig},
+    web::{self, Data},
 };
 use service_kit::Health;
+use utoipa::openapi::OpenApi;
+use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use super::{
-    Problem,
+    ProblemType,
     authority::AllowedOrigins,
-    context, health,
+    context,
+    document::{self, DocumentText},
+    negotiation::{self, Routes},
+    problem::ProblemTypes,
     rest::read_rest,
     room::Room,
     same_site::{self, Allowed},
@@ -39,7 +42,7 @@ pub struct ServerSettings {
     pub grace: Duration,
 }
 
-/// Serves the health endpoints, and what `routes` adds.
+/// Serves what every service has, and what `routes` adds. `api` describes all of it; the types of problems have a page each.
 ///
 /// # Errors
 /// Where the listener can not be used.
@@ -47,23 +50,32 @@ pub fn serve(
     listener: TcpListener,
     settings: ServerSettings,
     health: Health,
-    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    (api, problem_types): (OpenApi, Vec<&'static ProblemType>),
+    routes: impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static,
 ) -> std::io::Result<Server> {
     let ServerSettings { threads, allowed, grace } = settings;
     let (health, room) = (Data::new(health), Data::new(Room::default()));
+    let text = Data::new(DocumentText(serde_json::to_vec(&document::to_json(&api)?)?.into()));
+    let (api, types) = (Arc::new(api), Data::new(ProblemTypes(problem_types)));
     let app = move || {
-        let checked = Rc::new(allowed.clone());
+        let (checked, known) = (Rc::new(allowed.clone()), Rc::new(Routes::new(&api)));
         // The last one is the first that a request meets.
         App::new()
+            .wrap(from_fn(move |request, next| negotiation::around(Rc::clone(&known), request, next)))
             .wrap(Condition::new(!allowed.origins.is_empty(), cors(&allowed.origins)))
             .wrap(from_fn(move |request, next| same_site::around(Rc::clone(&checked), request, next)))
             .wrap(from_fn(read_rest))
             .wrap(from_fn(context::around))
             .app_data(health.clone())
             .app_data(room.clone())
-            .configure(health::configure)
+            .app_data(text.clone())
+            .app_data(types.clone())
+            .service(web::redirect(document::SWAGGER, format!("{}/", document::SWAGGER)))
+            .service(document::swagger_ui())
+            .into_utoipa_app()
+            .configure(document::configure_own)
             .configure(routes.clone())
-            .default_service(web::to(|| async { Err::<String, _>(Problem::no_path()) }))
+            .into_app()
     };
     let server = HttpServer::new(app)
         .workers(threads)
@@ -77,27 +89,20 @@ pub fn serve(
 }
 
 fn cors(origins: &AllowedOrigins) -> Cors {
-    let exposed = ["location", "retry-after", "x-request-id", "traceparent", "idempotent-replayed"];
+    let exposed = [
+        "deprecation",
+        "etag",
+        "idempotent-replayed",
+        "link",
+        "location",
+        "preference-applied",
+        "retry-after",
+        "traceparent",
+        "x-request-id",
+    ];
     let cors = Cors::default().allow_any_method().allow_any_header().expose_headers(exposed).max_age(3600);
     if origins.has_all() {
         return cors.allow_any_origin();
     }
     origins.named().iter().fold(cors, |cors, origin| cors.allowed_origin(&origin.to_string()))
-}
-
-/// A route for GET and HEAD.
-#[must_use]
-pub fn get_or_head() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-/// Answers OPTIONS, and 405 to all else; both say which methods there are.
-#[must_use]
-pub fn method_not_allowed(allow: &'static str) -> Route {
-    web::to(move |request: HttpRequest| async move {
-        if request.method() == Method::OPTIONS {
-            return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
-        }
-        Err(Problem::no_method(allow))
-    })
 }

@@ -1,54 +1,192 @@
 //! `POST /v1/jobs/batch`: up to a thousand jobs in one request, each with an answer of its own.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Payload},
-};
+use std::borrow::Cow;
+
+use actix_web::{HttpResponse, post, web::Data};
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::{
     Creator, IdempotencyKey, NewJob,
     create::{Created, Member},
+    requests::KeyHeader,
     view::JobView,
 };
-use crate::http::{Context, FieldError, Fields, Problem, Query, answer, read_json};
-
-/// The largest body of a batch, in bytes.
-const MAX_BODY: usize = 16 << 20;
+use crate::http::{
+    Problem, answer,
+    problem::{ProblemView, types::INVALID_FIELD},
+    read::{
+        Both, Empty, FieldValue, Fields, Input, Json, JsonBody, Mistake, MistakeCode, Mistakes, Place,
+        ReadFields,
+    },
+};
 
 /// The most jobs of a batch.
-const MOST: usize = 1000;
+const MAX_JOBS: usize = 1000;
 
 /// The field of a job's own key.
 const KEY: &str = "idempotency_key";
 
-/// What became of one job: its status is what a request of its own would have been answered.
-#[derive(Serialize)]
+/// Jobs that are created together.
+#[derive(Debug, ReadFields, ToSchema)]
+#[schema(as = NewJobs)]
+#[serde(deny_unknown_fields)]
+struct BatchBody {
+    /// The jobs; each may have an `idempotency_key` of its own, where the batch comes without the header.
+    #[schema(value_type = Vec<BatchMember>, min_items = 1, max_items = 1000)]
+    jobs: Members,
+}
+
+impl JsonBody for BatchBody {
+    const MAX_BYTES: usize = 16 << 20;
+}
+
+/// One job of a batch: the fields of a new job, and its key.
+type MemberFields = Both<NewJob, MemberKey>;
+
+#[derive(Debug, ReadFields)]
+struct MemberKey {
+    idempotency_key: Option<IdempotencyKey>,
+}
+
+/// The jobs of a batch: one that is wrong does not hinder the others.
+#[derive(Debug)]
+struct Members(Vec<MemberRead>);
+
+#[derive(Debug)]
+struct MemberRead {
+    has_key: bool,
+    read: Result<MemberFields, Mistakes>,
+}
+
+impl MemberRead {
+    fn of(json: &RawValue) -> Self {
+        let mut fields = match Fields::of_json(json.get().as_bytes()) {
+            Ok(fields) => fields,
+            Err(mistakes) => return Self { has_key: false, read: Err(mistakes) },
+        };
+        let has_key = fields.has(KEY);
+        let member = MemberFields::read(&mut fields);
+        let mistakes = fields.finish();
+        let read = member.filter(|_| mistakes.is_empty()).ok_or(mistakes);
+        Self { has_key, read }
+    }
+}
+
+impl FieldValue for Members {
+    fn from_json(json: &RawValue) -> Result<Self, Mistake> {
+        let list = serde_json::from_str(json.get());
+        let List { items, length } =
+            list.map_err(|_| Mistake::new(MistakeCode::WrongType, "must be a list"))?;
+        if !(1..=MAX_JOBS).contains(&length) {
+            let message = format!("must be 1 to {MAX_JOBS} jobs, not {length}");
+            return Err(Mistake::new(MistakeCode::WrongLength, message));
+        }
+        Ok(Self(items.into_iter().map(MemberRead::of).collect()))
+    }
+
+    fn from_text(_: &str) -> Result<Self, Mistake> {
+        Err(Mistake::new(MistakeCode::WrongType, "must be a list"))
+    }
+}
+
+impl Members {
+    /// The jobs to be created. `header` is the key that came with the batch: each job's is made of it and of the job's
+    /// place, and then none may bring its own.
+    fn with_keys(self, header: Option<&IdempotencyKey>) -> Result<Vec<Result<Member, Problem>>, Problem> {
+        let mut mistakes = Mistakes::default();
+        if header.is_some() {
+            let message = "must not be given beside the header Idempotency-Key";
+            for (index, _) in self.0.iter().enumerate().filter(|(_, member)| member.has_key) {
+                let mistake = Mistake::new(MistakeCode::Conflict, message);
+                mistakes.add(Place::Body, format!("jobs.{index}.{KEY}"), mistake);
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(Problem::new(&INVALID_FIELD).because(mistakes));
+        }
+        let members = self.0.into_iter().enumerate().map(|(index, member)| {
+            let Both(new_job, MemberKey { idempotency_key }) = member.read?;
+            let key = header.map(|header| header.of_member(index)).or(idempotency_key);
+            Ok(Member { new_job, key })
+        });
+        Ok(members.collect())
+    }
+}
+
+/// One job of a batch in the API's document.
+#[derive(Debug)]
+struct BatchMember;
+
+impl ToSchema for BatchMember {
+    fn name() -> Cow<'static, str> {
+        "NewJobOfBatch".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NewJob::schemas(schemas);
+        schemas.push((IdempotencyKey::name().into_owned(), IdempotencyKey::schema()));
+    }
+}
+
+impl PartialSchema for BatchMember {
+    /// A new job's, and one property more.
+    fn schema() -> RefOr<Schema> {
+        let mut schema = NewJob::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            let key = utoipa::openapi::Ref::from_schema_name(IdempotencyKey::name());
+            object.properties.insert(KEY.to_owned(), key.into());
+        }
+        schema
+    }
+}
+
+/// What became of one job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchResult)]
 struct Answer<'a> {
+    /// What a request of its own would have been answered.
+    #[schema(example = 201)]
     status: u16,
     /// Its key was used before, for the same job: this is the first one, without its payload and result.
     #[serde(skip_serializing_if = "is_false")]
     replayed: bool,
+    /// The job.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<JobView<'a>>,
+    /// Why it was not created.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ProblemView<'a>>)]
     error: Option<&'a Problem>,
 }
 
-pub(super) async fn create(
-    request: HttpRequest,
-    creator: Data<Creator>,
-    body: Payload,
-) -> Result<HttpResponse, Problem> {
-    let context = Context::of(&request);
-    Query::expect_none(request.query_string())?;
-    let key = IdempotencyKey::of_header(&request)?;
-    let body = read_json(&request, body, MAX_BODY).await?;
-    let members = members(body.fields()?, key.as_ref())?;
-    let room = body.into_room();
-    let created = creator.create_all(members, context.trace).await?;
-    Ok(answer::json_list("results", created, |created| answer::piece(&answer(&created)), "", room))
+/// What became of each job of a batch, in order.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is written piece by piece")]
+struct BatchResults<'a> {
+    results: Vec<Answer<'a>>,
+}
+
+type CreateJobs = Input<Empty, Empty, KeyHeader, Json<BatchBody>>;
+
+/// Creates up to 1,000 jobs, each with an answer of its own.
+///
+/// The header `Idempotency-Key` stands for `<key>:<index>` for each of them, counted from 0.
+#[utoipa::path(
+    tag = "jobs",
+    params(CreateJobs),
+    request_body(content = BatchBody, example = json!({ "jobs": [{ "kind": "noop" }, { "kind": "noop", "queue": "mail" }] })),
+    responses((status = 200, description = "What became of each.", body = BatchResults<'static>)),
+)]
+#[post("/v1/jobs/batch")]
+pub(super) async fn create_jobs(input: CreateJobs, creator: Data<Creator>) -> Result<HttpResponse, Problem> {
+    let members = input.body.0.jobs.with_keys(input.headers.idempotency_key.as_ref())?;
+    let created = creator.create_all(members, input.context.trace).await?;
+    Ok(answer::json_list("results", created, |created| answer::piece(&answer(&created)), "", input.room))
 }
 
 fn answer(created: &Result<Created, Problem>) -> Answer<'_> {
@@ -63,39 +201,6 @@ fn answer(created: &Result<Created, Problem>) -> Answer<'_> {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_false(it: &bool) -> bool {
     !*it
-}
-
-/// The batch's jobs. `header` is the key that came with the batch: each job's is made of it and of the job's
-/// place, and then none may bring its own.
-fn members(
-    mut fields: Fields<'_>,
-    header: Option<&IdempotencyKey>,
-) -> Result<Vec<Result<Member, Problem>>, Problem> {
-    let jobs = fields.borrowed("jobs");
-    fields.finish()?;
-    let wrong = |message: String| Problem::invalid(vec![FieldError::new("jobs", message)]);
-    let jobs = jobs.ok_or_else(|| wrong("is required".to_owned()))?;
-    let List { items, length } =
-        serde_json::from_str(jobs.get()).map_err(|_| wrong("must be a list".to_owned()))?;
-    if !(1..=MOST).contains(&length) {
-        return Err(wrong(format!("must be 1 to {MOST} jobs, not {length}")));
-    }
-    let (mut members, mut with_both) = (Vec::with_capacity(length), Vec::new());
-    for (index, job) in items.into_iter().enumerate() {
-        let fields = Fields::parse(job.get().as_bytes());
-        if header.is_some() && fields.as_ref().is_ok_and(|fields| fields.has(KEY)) {
-            let message = "must not be given beside the header Idempotency-Key";
-            with_both.push(FieldError::new(format!("jobs.{index}.{KEY}"), message));
-        }
-        members.push(fields.and_then(|fields| member(fields, header.map(|header| header.of_member(index)))));
-    }
-    if with_both.is_empty() { Ok(members) } else { Err(Problem::invalid(with_both)) }
-}
-
-/// One of them; with its own key where the batch gives it none.
-fn member(mut fields: Fields<'_>, key: Option<IdempotencyKey>) -> Result<Member, Problem> {
-    let own = fields.parsed(KEY);
-    Ok(Member { new_job: NewJob::read(fields)?, key: key.or(own) })
 }
 
 /// A list, of which as many items are kept as a batch may have jobs.
@@ -119,7 +224,7 @@ impl<'de> Deserialize<'de> for List<'de> {
                 let mut list = List { items: Vec::new(), length: 0 };
                 while let Some(item) = seq.next_element::<&RawValue>()? {
                     list.length += 1;
-                    if list.length <= MOST {
+                    if list.length <= MAX_JOBS {
                         list.items.push(item);
                     }
                 }
@@ -134,10 +239,11 @@ impl<'de> Deserialize<'de> for List<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::read::read_json_object;
 
     fn read(json: &str, header: Option<&str>) -> Result<Vec<Result<Member, Problem>>, Problem> {
-        let header = header.map(|key| key.parse().unwrap());
-        members(Fields::parse(json.as_bytes())?, header.as_ref())
+        let header: Option<IdempotencyKey> = header.map(|key| key.parse().unwrap());
+        read_json_object::<BatchBody>(json.as_bytes())?.jobs.with_keys(header.as_ref())
     }
 
     fn keys(members: &[Result<Member, Problem>]) -> Vec<Option<String>> {

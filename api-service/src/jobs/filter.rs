@@ -1,68 +1,166 @@
 //! The list's filters and its page tokens.
 
+use std::str::FromStr;
+
 use bson::{DateTime, Document, Uuid, doc};
 use shared_events::{Kind, Queue, Status, Timestamp};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{canonical::CanonicalObject, model::date, store::Load};
-use crate::http::{FieldError, Problem, Query};
-
-/// How many jobs a page has where the client does not say.
-const PAGE_SIZE: usize = 50;
-
-/// The most jobs of a page.
-const MAX_PAGE_SIZE: usize = 1000;
+use super::{canonical::CanonicalObject, model::date, new_job::ObjectId, store::Load};
+use crate::http::read::{
+    Both, CommaSeparated, Fields, Mistake, MistakeCode, Number, ReadFields, StringValue,
+};
 
 /// What tokens start with: their version, which stands for their form and for what the fingerprint is made of.
 const TOKEN_VERSION: &str = "v1-";
 
 /// Which jobs; all that is set must hold.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, ReadFields, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// One of these states.
-    pub status: Vec<Status>,
+    /// One of these states, separated by commas.
+    #[param(inline, style = Form, explode = false, value_type = Option<Vec<Status>>)]
+    pub status: Option<CommaSeparated<Status>>,
     /// This queue.
     pub queue: Option<Queue>,
     /// This kind.
     pub kind: Option<Kind>,
     /// This object.
-    pub object_id: Option<String>,
+    #[param(inline)]
+    pub object_id: Option<ObjectId>,
     /// Created at or after.
     pub created_after: Option<Timestamp>,
     /// Created before.
     pub created_before: Option<Timestamp>,
 }
 
-/// What a list shows of each job besides what all lists show.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shown {
-    payload: bool,
-    result: bool,
+/// What a list shows of each job only where it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LargeField {
+    /// The handler's input.
+    Payload,
+    /// What the handler returned.
+    Result,
 }
 
-impl Shown {
-    fn read(values: &[String]) -> Result<Self, Problem> {
-        let mut shown = Self::default();
-        for name in values.iter().flat_map(|value| value.split(',')) {
-            match name {
-                "payload" => shown.payload = true,
-                "result" => shown.result = true,
-                _ => {
-                    let message = format!("has payload and result, not {name:?}");
-                    return Err(Problem::bad_parameter(FieldError::new("fields", message)));
-                }
-            }
+/// The text names no field that a list leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be payload, result, or both")]
+pub(super) struct BadField;
+
+impl FromStr for LargeField {
+    type Err = BadField;
+
+    fn from_str(text: &str) -> Result<Self, BadField> {
+        match text {
+            "payload" => Ok(Self::Payload),
+            "result" => Ok(Self::Result),
+            _ => Err(BadField),
         }
-        Ok(shown)
+    }
+}
+
+impl StringValue for LargeField {}
+
+/// How many jobs a page has at most.
+pub(super) type PageSize = Number<1, 1000>;
+
+/// How a list shows its jobs.
+#[derive(Debug, Clone, PartialEq, ReadFields, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Shape {
+    /// How many jobs a page has at most. It looks at no more than 4,000 jobs, so it may be shorter, even empty.
+    #[param(inline, default = Shape::default_page_size)]
+    pub page_size: PageSize,
+    /// What is shown of each job besides, separated by commas; then a page also ends when its jobs have 8 MiB.
+    #[param(inline, style = Form, explode = false, value_type = Option<Vec<LargeField>>)]
+    pub fields: Option<CommaSeparated<LargeField>>,
+}
+
+impl Shape {
+    fn default_page_size() -> PageSize {
+        PageSize::new::<50>()
     }
 
     /// What is read for that.
     #[must_use]
-    pub const fn load(self) -> Load {
-        Load::shown(self.payload, self.result)
+    pub(super) fn load(&self) -> Load {
+        let has = |field| self.fields.as_ref().is_some_and(|fields| fields.0.contains(&field));
+        Load::shown(has(LargeField::Payload), has(LargeField::Result))
     }
 }
 
-/// A page of a list.
+/// Where a page starts: the token of the page before.
+#[derive(Debug, Clone, PartialEq, ReadFields, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct TokenQuery {
+    /// The `next_page_token` of the page before; good for the same filters only.
+    #[param(value_type = Option<String>)]
+    page_token: Option<PageToken>,
+}
+
+/// The token of a page; empty that of the first one.
+#[derive(Debug, Clone, PartialEq)]
+struct PageToken(Option<(Uuid, String)>);
+
+/// The text is no token of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a token that this list gave out for these filters")]
+struct BadToken;
+
+impl FromStr for PageToken {
+    type Err = BadToken;
+
+    fn from_str(text: &str) -> Result<Self, BadToken> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let token = text.strip_prefix(TOKEN_VERSION).ok_or(BadToken)?;
+        let (id, fingerprint) = token.split_at_checked(32).ok_or(BadToken)?;
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(id, &mut bytes).map_err(|_| BadToken)?;
+        Ok(Self(Some((Uuid::from_bytes(bytes), fingerprint.to_owned()))))
+    }
+}
+
+impl StringValue for PageToken {}
+
+/// The jobs that pass a filter, from a page's start on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Filtered {
+    /// Which jobs.
+    pub filter: Filter,
+    /// Only those with lower ids than this.
+    pub below: Option<Uuid>,
+}
+
+impl ReadFields for Filtered {
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let Both(filter, TokenQuery { page_token }) = Both::<Filter, TokenQuery>::read(fields)?;
+        let Some(PageToken(Some((below, fingerprint)))) = page_token else {
+            return Some(Self { filter, below: None });
+        };
+        if fingerprint != hex::encode(filter.fingerprint()) {
+            fields.wrong("page_token", Mistake::new(MistakeCode::WrongFormat, BadToken.to_string()));
+            return None;
+        }
+        Some(Self { filter, below: Some(below) })
+    }
+}
+
+impl IntoParams for Filtered {
+    fn into_params(
+        place: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+    ) -> Vec<utoipa::openapi::path::Parameter> {
+        Both::<Filter, TokenQuery>::into_params(place)
+    }
+}
+
+/// A list's query.
+pub(super) type ListQuery = Both<Filtered, Shape>;
+
+/// A page of jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageRequest {
     /// Of which jobs.
@@ -73,47 +171,11 @@ pub struct PageRequest {
     pub below: Option<Uuid>,
 }
 
-impl PageRequest {
-    /// Reads a query; `page_size` only where the route has it.
-    ///
-    /// # Errors
-    /// 400 that names the parameter.
-    pub fn read(query: &str) -> Result<Self, Problem> {
-        Self::read_rest(Query::parse(query)?)
-    }
-
-    /// Reads a list's query, which also says what is shown of each job.
-    ///
-    /// # Errors
-    /// 400 that names the parameter.
-    pub fn read_list(query: &str) -> Result<(Self, Shown), Problem> {
-        let mut query = Query::parse(query)?;
-        let shown = Shown::read(&query.all("fields"))?;
-        Ok((Self::read_rest(query)?, shown))
-    }
-
-    fn read_rest(mut query: Query) -> Result<Self, Problem> {
-        let mut status = Vec::new();
-        for text in query.all("status") {
-            for part in text.split(',') {
-                status.push(part.parse().map_err(|error: shared_events::status::BadStatus| {
-                    Problem::bad_parameter(FieldError::new("status", error.to_string()))
-                })?);
-            }
-        }
-        let filter = Filter {
-            status,
-            queue: query.parsed("queue")?,
-            kind: query.parsed("kind")?,
-            object_id: query.one("object_id")?,
-            created_after: query.parsed("created_after")?,
-            created_before: query.parsed("created_before")?,
-        };
-        let size = query.number("page_size", 1..=MAX_PAGE_SIZE)?.unwrap_or(PAGE_SIZE);
-        let below = query.one("page_token")?.filter(|token| !token.is_empty());
-        let below = below.map(|token| filter.read_token(&token)).transpose()?;
-        query.finish()?;
-        Ok(Self { filter, size, below })
+impl Filtered {
+    /// A page of at most so many of them.
+    #[must_use]
+    pub(super) fn page(self, size: usize) -> PageRequest {
+        PageRequest { filter: self.filter, size, below: self.below }
     }
 }
 
@@ -124,21 +186,6 @@ impl Filter {
         format!("{TOKEN_VERSION}{}{}", hex::encode(id.bytes()), hex::encode(self.fingerprint()))
     }
 
-    fn read_token(&self, token: &str) -> Result<Uuid, Problem> {
-        let wrong = || {
-            let message = "is not a token that this list gave out for these filters";
-            Problem::bad_parameter(FieldError::new("page_token", message))
-        };
-        let token = token.strip_prefix(TOKEN_VERSION).ok_or_else(wrong)?;
-        let (id, fingerprint) = token.split_at_checked(32).ok_or_else(wrong)?;
-        if fingerprint != hex::encode(self.fingerprint()) {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(id, &mut bytes).map_err(|_| wrong())?;
-        Ok(Uuid::from_bytes(bytes))
-    }
-
     /// What tells this filter from others: the same for the same filters, in whatever order they were given.
     fn fingerprint(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.canonical().sha256();
@@ -147,14 +194,15 @@ impl Filter {
 
     fn canonical(&self) -> CanonicalObject {
         let Self { status, queue, kind, object_id, created_after, created_before } = self;
-        let mut status: Vec<&str> = status.iter().map(|status| status.as_str()).collect();
+        let mut status: Vec<&str> =
+            status.iter().flat_map(|status| &status.0).map(|status| status.as_str()).collect();
         status.sort_unstable();
         status.dedup();
         let mut filters = CanonicalObject::default();
         filters.add("status", &status, &Vec::new());
         filters.add("queue", queue, &None);
         filters.add("kind", kind, &None);
-        filters.add("object_id", object_id, &None);
+        filters.add("object_id", &object_id.as_deref(), &None);
         filters.add("created_after", created_after, &None);
         filters.add("created_before", created_before, &None);
         filters
@@ -181,12 +229,12 @@ impl Filter {
     #[must_use]
     pub fn conditions(&self) -> Document {
         let mut conditions = Document::new();
-        if self.status.is_empty() {
+        if let Some(CommaSeparated(status)) = &self.status {
+            let status: Vec<&str> = status.iter().map(|status| status.as_str()).collect();
+            conditions.insert("status", doc! { "$in": status });
+        } else {
             // A stub of a job that is gone has none.
             conditions.insert("status", doc! { "$exists": true });
-        } else {
-            let status: Vec<&str> = self.status.iter().map(|status| status.as_str()).collect();
-            conditions.insert("status", doc! { "$in": status });
         }
         if let Some(queue) = &self.queue {
             conditions.insert("queue", queue.as_str());
@@ -195,7 +243,7 @@ impl Filter {
             conditions.insert("kind", kind.as_str());
         }
         if let Some(object_id) = &self.object_id {
-            conditions.insert("object_id", object_id);
+            conditions.insert("object_id", &**object_id);
         }
         let (after, before) = (self.created_after.map(date), self.created_before.map(date));
         let range: Document = [("$gte", after), ("$lt", before)]

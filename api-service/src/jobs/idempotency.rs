@@ -2,28 +2,28 @@
 
 use std::{fmt, str::FromStr};
 
-use actix_web::HttpRequest;
-use shared_events::{Limits, Priority, Queue};
+use shared_events::{Priority, Queue};
+use utoipa::ToSchema;
 
 use super::{NewJob, canonical::CanonicalObject};
-use crate::http::{FieldError, Problem};
+use crate::http::read::StringValue;
 
 /// The longest key that a client may choose, in bytes.
 const MAX_KEY: usize = 256;
-
-/// The header that a key comes in.
-const HEADER: &str = "idempotency-key";
 
 /// The version of the hash. What it is made of never changes; another form gets another version.
 const HASH_VERSION: &str = "v1";
 
 /// A client's `Idempotency-Key`: 1 to 256 printable ASCII characters, with no space at either end.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, ToSchema)]
+#[schema(value_type = String, pattern = "^[!-~]([ -~]{0,254}[!-~])?$", example = "order-4711")]
 pub struct IdempotencyKey(String);
+
+impl StringValue for IdempotencyKey {}
 
 /// Why a text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be given once, as 1 to {MAX_KEY} printable ASCII characters without a space at either end")]
+#[error("must be 1 to {MAX_KEY} printable ASCII characters without a space at either end")]
 pub struct BadKey;
 
 impl FromStr for IdempotencyKey {
@@ -44,20 +44,6 @@ impl fmt::Display for IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The key of a request's header, where there is one.
-    ///
-    /// # Errors
-    /// 400 where it is no key, or given more than once.
-    pub(super) fn of_header(request: &HttpRequest) -> Result<Option<Self>, Problem> {
-        let mut values = request.headers().get_all(HEADER);
-        let Some(value) = values.next() else { return Ok(None) };
-        let key = value.to_str().map_err(|_| BadKey).and_then(str::parse);
-        match (key, values.next()) {
-            (Ok(key), None) => Ok(Some(key)),
-            _ => Err(Problem::bad_parameter(FieldError::new("Idempotency-Key", BadKey.to_string()))),
-        }
-    }
-
     /// The key of the job at this place of a batch whose header has this key.
     #[must_use]
     pub(super) fn of_member(&self, index: usize) -> Self {
@@ -85,26 +71,25 @@ pub(super) fn may_be_the_same(stored: &str, hash: &str) -> bool {
 }
 
 fn fields(new_job: &NewJob) -> CanonicalObject {
-    let NewJob { kind, payload, queue, priority, object_id, limits } = new_job;
-    let Limits { timeout_s, max_attempts } = Limits::default();
+    let NewJob { kind, payload, queue, priority, object_id, timeout_s, max_attempts } = new_job;
     let mut fields = CanonicalObject::default();
     fields.add("kind", &Some(kind), &None);
     fields.add_text("payload", payload.as_str(), "{}");
     fields.add("queue", queue, &Queue::default());
     fields.add("priority", priority, &Priority::default());
-    fields.add("object_id", object_id, &None);
-    fields.add("timeout_s", &limits.timeout_s, &timeout_s);
-    fields.add("max_attempts", &limits.max_attempts, &max_attempts);
+    fields.add("object_id", &object_id.as_deref(), &None);
+    fields.add("timeout_s", timeout_s, &NewJob::default_timeout());
+    fields.add("max_attempts", max_attempts, &NewJob::default_max_attempts());
     fields
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Fields;
+    use crate::http::read::read_json_object;
 
     fn new_job(json: &str) -> NewJob {
-        NewJob::read(Fields::parse(json.as_bytes()).unwrap()).unwrap()
+        read_json_object(json.as_bytes()).unwrap()
     }
 
     fn text(json: &str) -> String {

@@ -10,16 +10,17 @@ use tracing::debug;
 
 use super::{
     Job, Jobs, LifecycleError, NextAction, Outbox, Waiters,
-    filter::PageRequest,
+    filter::Filtered,
     store::{Load, OPEN},
     waiters::Ended,
 };
+use crate::http::read::CommaSeparated;
 
 /// How long a cancel waits for the job's end before it answers 202.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
 
 /// How many jobs one call acts on at the most.
-pub(super) const MOST_AT_ONCE: usize = 1000;
+const MOST_AT_ONCE: usize = 1000;
 
 /// Changes what becomes of jobs.
 #[derive(Clone)]
@@ -133,13 +134,12 @@ impl Lifecycle {
     /// [`LifecycleError`].
     pub(super) async fn cancel_many(
         &self,
-        mut request: PageRequest,
+        jobs: Filtered,
         reason: Option<&str>,
     ) -> Result<Acted, LifecycleError> {
-        request.size = MOST_AT_ONCE;
         let wanted =
             doc! { "cancel": { "$exists": false }, "$or": [{ "status": { "$in": OPEN.as_slice() } }] };
-        let page = self.jobs.page(&request, wanted, Load::BRIEF).await?;
+        let page = self.jobs.page(&jobs.page(MOST_AT_ONCE), wanted, Load::BRIEF).await?;
         let count = self.jobs.request_cancel(&page.jobs, reason, self.jobs.mongo().clock().now()).await?;
         self.outbox.wake();
         Ok(Acted { count, unreadable: page.unreadable, next: page.next })
@@ -150,17 +150,16 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`LifecycleError`].
-    pub(super) async fn retry_many(&self, mut request: PageRequest) -> Result<Acted, LifecycleError> {
-        request.size = MOST_AT_ONCE;
-        let named = &request.filter.status;
-        let statuses: Vec<Status> = if named.is_empty() {
-            vec![Status::Failed, Status::Cancelled]
-        } else {
-            named.iter().copied().filter(|status| status.is_terminal()).collect()
+    pub(super) async fn retry_many(&self, jobs: Filtered) -> Result<Acted, LifecycleError> {
+        let statuses: Vec<Status> = match &jobs.filter.status {
+            None => vec![Status::Failed, Status::Cancelled],
+            Some(CommaSeparated(named)) => {
+                named.iter().copied().filter(|status| status.is_terminal()).collect()
+            }
         };
         let statuses: Vec<&str> = statuses.into_iter().map(Status::as_str).collect();
         let ended = doc! { "$or": [{ "status": { "$in": statuses } }] };
-        let mut page = self.jobs.page(&request, ended, Load::WHOLE).await?;
+        let mut page = self.jobs.page(&jobs.page(MOST_AT_ONCE), ended, Load::WHOLE).await?;
         let found = page.jobs.len();
         page.jobs.retain(|job| !self.outbox.is_full(&job.queue));
         if found > 0 && page.jobs.is_empty() {

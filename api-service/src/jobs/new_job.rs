@@ -1,77 +1,92 @@
-//! A job that a client asks for: from the fields of a request to a document.
+//! A job that a client asks for: from a request to a document.
 
 use bson::{DateTime, Uuid};
-use shared_events::{JsonText, Kind, Limits, Position, Priority, Queue, Status, TraceContext, payloads};
+use shared_events::{
+    JsonText, Kind, Limits, Position, Priority, Queue, Status, TraceContext,
+    payloads::{self, BadPayload},
+};
+use utoipa::ToSchema;
 
 use super::{
     Job, NextAction,
     idempotency::{IdempotencyKey, request_hash},
     model::position,
 };
-use crate::http::{FieldError, Fields, Problem};
+use crate::http::read::{Fields, JsonBody, Mistake, MistakeCode, Number, ReadFields, Text};
 
-/// The longest `object_id`, in bytes.
-pub(crate) const MAX_OBJECT_ID: usize = 256;
+/// What a job is about: 1 to 256 characters.
+pub type ObjectId = Text<1, 256>;
 
-/// A job that a client asks for, checked.
-#[derive(Debug, Clone, PartialEq)]
+/// How long one attempt may take, in seconds.
+type TimeoutS = Number<1, { Limits::MAX_TIMEOUT_S }>;
+
+/// How many attempts may be charged.
+type MaxAttempts = Number<1, { Limits::MAX_ATTEMPTS }>;
+
+/// A job that a client asks for.
+#[derive(Debug, Clone, PartialEq, ReadFields, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[read(check = check_payload(kind, payload))]
 pub struct NewJob {
-    /// Who is to do the work.
+    /// Who does the work.
     pub kind: Kind,
-    /// The handler's input.
+    /// The handler's input: an object of at most 512 KiB and 64 levels, handed on to the letter. That of a built-in kind
+    /// is checked before the job is stored: see `GET /v1/kinds`.
+    #[schema(value_type = Object, required = false, default = JsonText::empty_object)]
     pub payload: JsonText,
     /// Where to send it.
+    #[schema(default = Queue::default)]
     pub queue: Queue,
     /// How urgent it is.
+    #[schema(default = Priority::default)]
     pub priority: Priority,
-    /// What it is about.
-    pub object_id: Option<String>,
-    /// The run's limits.
-    pub limits: Limits,
+    /// What it is about: the same one again within five minutes (`RERUN_WINDOW_S`) is refused.
+    #[schema(inline, example = "order-4711")]
+    pub object_id: Option<ObjectId>,
+    /// How long one attempt may take, in seconds; over it the run ends as cancelled.
+    #[schema(inline, default = NewJob::default_timeout)]
+    pub timeout_s: TimeoutS,
+    /// How many attempts may count: a failure and a lost worker do.
+    #[schema(inline, default = NewJob::default_max_attempts)]
+    pub max_attempts: MaxAttempts,
+}
+
+impl JsonBody for NewJob {
+    /// Its payload's 512 KiB, and room for the rest.
+    const MAX_BYTES: usize = 1 << 20;
+}
+
+fn check_payload(kind: &Kind, payload: &JsonText, fields: &mut Fields<'_>) {
+    for BadPayload { field, message } in payloads::check(kind, payload) {
+        fields.wrong(field, Mistake::new(MistakeCode::WrongFormat, message));
+    }
 }
 
 impl NewJob {
     /// A job of which nothing else is said.
     #[must_use]
     pub fn new(kind: Kind, payload: JsonText) -> Self {
-        let (queue, priority, limits) = (Queue::default(), Priority::default(), Limits::default());
-        Self { kind, payload, queue, priority, object_id: None, limits }
+        Self {
+            kind,
+            payload,
+            queue: Queue::default(),
+            priority: Priority::default(),
+            object_id: None,
+            timeout_s: Self::default_timeout(),
+            max_attempts: Self::default_max_attempts(),
+        }
     }
 
-    /// Reads a request's fields.
-    ///
-    /// # Errors
-    /// 422 that names every field that is wrong.
-    pub fn read(mut fields: Fields<'_>) -> Result<Self, Problem> {
-        let kind = fields.required::<Kind>("kind");
-        let payload = fields.raw("payload").unwrap_or_else(JsonText::empty_object);
-        let queue = fields.parsed::<Queue>("queue").unwrap_or_default();
-        let priority = fields.parsed::<Priority>("priority").unwrap_or_default();
-        let object_id = fields.text("object_id", 1..=MAX_OBJECT_ID);
-        let defaults = Limits::default();
-        let limits = Limits {
-            timeout_s: fields.number("timeout_s", 1..=Limits::MAX_TIMEOUT_S).unwrap_or(defaults.timeout_s),
-            max_attempts: fields
-                .number("max_attempts", 1..=Limits::MAX_ATTEMPTS)
-                .unwrap_or(defaults.max_attempts),
-        };
-        let payload = match payload.object().and_then(JsonText::within_limits) {
-            Ok(payload) => Some(payload),
-            Err(error) => {
-                fields.wrong("payload", error.to_string());
-                None
-            }
-        };
-        if let (Some(kind), Some(payload)) = (&kind, &payload)
-            && let Err(error) = payloads::check(kind, payload)
-        {
-            fields.wrong(&error.field, error.message);
-        }
-        fields.finish()?;
-        match (kind, payload) {
-            (Some(kind), Some(payload)) => Ok(Self { kind, payload, queue, priority, object_id, limits }),
-            _ => Err(Problem::invalid(vec![FieldError::new("kind", "is required")])),
-        }
+    /// How long an attempt may take where the client does not say.
+    #[must_use]
+    pub const fn default_timeout() -> TimeoutS {
+        TimeoutS::new::<{ Limits::DEFAULT.timeout_s }>()
+    }
+
+    /// How many attempts may count where the client does not say.
+    #[must_use]
+    pub const fn default_max_attempts() -> MaxAttempts {
+        MaxAttempts::new::<{ Limits::DEFAULT.max_attempts }>()
     }
 
     /// The document of a new job, with its outbox `mark` inside.
@@ -84,18 +99,19 @@ impl NewJob {
         trace: TraceContext,
     ) -> Job {
         let hash = key.as_ref().map(|_| request_hash(&self));
+        let object_id = self.object_id.map(ObjectId::into_string);
         Job {
             id: new_id(now),
             kind: self.kind,
             queue: self.queue,
             priority: self.priority,
             payload: Some(self.payload.into_text()),
-            dedup_key: self.object_id.clone(),
-            object_id: self.object_id,
+            dedup_key: object_id.clone(),
+            object_id,
             idempotency_key: key.map(IdempotencyKey::into_text),
             idempotency_hash: hash,
-            timeout_s: self.limits.timeout_s,
-            max_attempts: self.limits.max_attempts,
+            timeout_s: self.timeout_s.get(),
+            max_attempts: self.max_attempts.get(),
             created_at: now,
             trace: Some(trace),
             run: 1,
@@ -134,13 +150,12 @@ fn new_id(now: DateTime) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::read::read_json_object;
 
     fn read(json: &str) -> Result<NewJob, Vec<String>> {
-        let fields = Fields::parse(json.as_bytes()).expect("the test's JSON is an object");
-        NewJob::read(fields).map_err(|problem| {
-            let problem = serde_json::to_value(&problem).unwrap();
-            let errors = problem["errors"].as_array().unwrap();
-            errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+        read_json_object(json.as_bytes()).map_err(|mistakes| {
+            let (errors, ..) = mistakes.into_parts();
+            errors.into_iter().map(|error| error.field).collect()
         })
     }
 
@@ -149,7 +164,7 @@ mod tests {
         let new_job = read(r#"{"kind":"noop"}"#).unwrap();
         assert_eq!(new_job.queue.as_str(), "default");
         assert_eq!(new_job.priority, Priority::Normal);
-        assert_eq!(new_job.limits, Limits { timeout_s: 46, max_attempts: 5 });
+        assert_eq!((new_job.timeout_s.get(), new_job.max_attempts.get()), (46, 5));
         assert_eq!(new_job.payload.as_str(), "{}");
     }
 
@@ -179,7 +194,7 @@ mod tests {
             read(r#"{"payload":7,"queue":"","priority":"urgent","timeout_s":0,"max_attempts":0,"shoe":1}"#);
         assert_eq!(
             wrong,
-            Err(["kind", "queue", "priority", "timeout_s", "max_attempts", "payload", "shoe"]
+            Err(["kind", "payload", "queue", "priority", "timeout_s", "max_attempts", "shoe"]
                 .map(str::to_owned)
                 .to_vec())
         );

@@ -1,33 +1,97 @@
 //! The problems of jobs, for clients.
 
-use actix_web::http::StatusCode;
-
 use super::{CreateError, LifecycleError};
-use crate::http::Problem;
+use crate::http::{Problem, ProblemType};
 
 /// How soon a client may try again whose queue waits for the broker.
 const OUTBOX_RETRY_S: u64 = 10;
+
+/// 404.
+pub(super) const JOB_NOT_FOUND: ProblemType = ProblemType {
+    code: "job_not_found",
+    status: 404,
+    title: "There is no such job",
+    meaning: "No job has this id: it never existed, was deleted, or has been removed some time after its end.",
+    remedy: "Look the id up in the list, `GET /v1/jobs`.",
+};
+
+/// 409.
+pub(super) const DUPLICATE_OBJECT: ProblemType = ProblemType {
+    code: "duplicate_object",
+    status: 409,
+    title: "A job for this object_id was created only a short while ago",
+    meaning: "The `object_id` has a job already; `job_id` is that job. An object gets one job within five minutes \
+              (`RERUN_WINDOW_S`).",
+    remedy: "Use that job, or try again after `Retry-After`.",
+};
+
+/// 409.
+pub(super) const ALREADY_ENDED: ProblemType = ProblemType {
+    code: "already_ended",
+    status: 409,
+    title: "The job has ended already",
+    meaning: "The job's latest run has ended; `job_status` says how.",
+    remedy: "There is nothing left to cancel. Retry the job to start its next run.",
+};
+
+/// 409.
+pub(super) const NOT_ENDED: ProblemType = ProblemType {
+    code: "not_ended",
+    status: 409,
+    title: "The job has not ended yet",
+    meaning: "The job's latest run has not ended; `job_status` says how it stands.",
+    remedy: "Wait for its end, or cancel it first.",
+};
+
+/// 410.
+pub(super) const JOB_GONE: ProblemType = ProblemType {
+    code: "job_gone",
+    status: 410,
+    title: "The job that was created under this Idempotency-Key is gone",
+    meaning: "The same request has created a job before, `job_id`, which was deleted or removed since.",
+    remedy: "The work was asked for once already. To have it done again, send another key.",
+};
+
+/// 422.
+pub(super) const IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
+    code: "idempotency_key_reused",
+    status: 422,
+    title: "The Idempotency-Key was used for another request",
+    meaning: "Within 24 hours the same key came with other fields; `job_id` is the job that it created.",
+    remedy: "Send another key for another job.",
+};
+
+/// 503.
+pub(super) const OUTBOX_FULL: ProblemType = ProblemType {
+    code: "outbox_full",
+    status: 503,
+    title: "Too many jobs of this queue wait for the broker",
+    meaning: "NATS is away, or has no room, and as many jobs of this queue as may wait for it (`OUTBOX_MAX`) do. \
+              Nothing was stored.",
+    remedy: "Try again after `Retry-After`.",
+};
+
+/// All of them.
+pub const PROBLEM_TYPES: &[&ProblemType] = &[
+    &JOB_NOT_FOUND,
+    &DUPLICATE_OBJECT,
+    &ALREADY_ENDED,
+    &NOT_ENDED,
+    &JOB_GONE,
+    &IDEMPOTENCY_KEY_REUSED,
+    &OUTBOX_FULL,
+];
 
 impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::DuplicateObject { holder, left } => {
-                let title = "A job for this object_id was created only a short while ago";
                 let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-                Self::new(StatusCode::CONFLICT, "duplicate_object", title)
-                    .with("job_id", holder)
-                    .retry_after(seconds.max(1))
+                Self::new(&DUPLICATE_OBJECT).with("job_id", holder).retry_after(seconds.max(1))
             }
-            CreateError::KeyReused(holder) => {
-                let title = "The Idempotency-Key was used for another request";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", title)
-                    .with("job_id", holder)
-            }
-            CreateError::Gone(id) => {
-                let title = "The job that was created under this Idempotency-Key is gone";
-                Self::new(StatusCode::GONE, "job_gone", title).with("job_id", id)
-            }
-            CreateError::OutboxFull => outbox_full(),
+            CreateError::KeyReused(holder) => Self::new(&IDEMPOTENCY_KEY_REUSED).with("job_id", holder),
+            CreateError::Gone(id) => Self::new(&JOB_GONE).with("job_id", id),
+            CreateError::OutboxFull => Self::new(&OUTBOX_FULL).retry_after(OUTBOX_RETRY_S),
             CreateError::Contended => Self::unavailable("the object's dedup key changes hands too quickly"),
             CreateError::BrokeOff => Self::unavailable("creating the job broke off"),
             CreateError::Store(error) => error.into(),
@@ -38,28 +102,42 @@ impl From<CreateError> for Problem {
 impl From<LifecycleError> for Problem {
     fn from(error: LifecycleError) -> Self {
         match error {
-            LifecycleError::NotFound(id) => no_job(&id.to_string()),
-            LifecycleError::AlreadyEnded(status) => {
-                Self::new(StatusCode::CONFLICT, "already_ended", "The job has ended already")
-                    .with("job_status", status)
-            }
-            LifecycleError::NotEnded(status) => {
-                Self::new(StatusCode::CONFLICT, "not_ended", "The job has not ended yet")
-                    .with("job_status", status)
-            }
-            LifecycleError::OutboxFull => outbox_full(),
+            LifecycleError::NotFound(id) => Self::new(&JOB_NOT_FOUND).detail(format!("no job with id: {id}")),
+            LifecycleError::AlreadyEnded(status) => Self::new(&ALREADY_ENDED).with("job_status", status),
+            LifecycleError::NotEnded(status) => Self::new(&NOT_ENDED).with("job_status", status),
+            LifecycleError::OutboxFull => Self::new(&OUTBOX_FULL).retry_after(OUTBOX_RETRY_S),
             LifecycleError::Store(error) => error.into(),
         }
     }
 }
 
-/// 404: there is no such job; `id` is what the client asked for.
-pub(super) fn no_job(id: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "job_not_found", "There is no such job")
-        .detail(format!("no job with id: {id}"))
+/// What a route can meet besides what every route can, for the API's document.
+macro_rules! route_problems {
+    ($($(#[$doc:meta])* $name:ident: $($problem_type:ident),*;)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+                let mut responses = utoipa::openapi::Responses::new();
+                crate::http::add_responses(&mut responses, [$(&$problem_type),*]);
+                responses.responses.into_iter().collect()
+            }
+        }
+    )*};
 }
 
-fn outbox_full() -> Problem {
-    let title = "Too many jobs of this queue wait for the broker";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "outbox_full", title).retry_after(OUTBOX_RETRY_S)
+route_problems! {
+    /// Creating a job.
+    CreateProblems: DUPLICATE_OBJECT, JOB_GONE, IDEMPOTENCY_KEY_REUSED, OUTBOX_FULL;
+    /// Reading a job.
+    ReadProblems: JOB_NOT_FOUND;
+    /// Cancelling a job.
+    CancelProblems: JOB_NOT_FOUND, ALREADY_ENDED;
+    /// Starting a job's next run.
+    RetryProblems: JOB_NOT_FOUND, NOT_ENDED, OUTBOX_FULL;
+    /// Deleting a job.
+    DeleteProblems: JOB_NOT_FOUND, NOT_ENDED;
+    /// Starting the next run of many jobs.
+    BulkRetryProblems: OUTBOX_FULL;
 }

@@ -6,47 +6,92 @@ use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, Kind, Priority, Queue, Status, Timestamp,
     WorkerId,
 };
+use utoipa::ToSchema;
 
 use super::{Job, model::timestamp};
 
-/// The JSON of a job. What is not known yet is absent.
-#[derive(Debug, Serialize)]
+/// A job. What is not known yet is absent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Job)]
 pub(super) struct JobView<'a> {
+    /// Its id, a UUID v7.
     id: JobId,
+    /// Who does the work.
     kind: &'a Kind,
+    /// Where it was sent.
     queue: &'a Queue,
+    /// How urgent it is.
     priority: Priority,
+    /// What it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     object_id: Option<&'a str>,
+    /// Where its latest run stands.
     status: Status,
+    /// Which life of the job, from 1; a retry of a job that has ended starts the next.
+    #[schema(minimum = 1)]
     run: u32,
+    /// Which claim of the run is the latest, 0 before the first.
     attempt: u32,
+    /// How long one attempt may take, in seconds.
     timeout_s: u32,
+    /// How many attempts may count.
     max_attempts: u32,
+    /// When it was created.
     created_at: Timestamp,
+    /// When its latest attempt started.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
+    /// While it is queued after an attempt: when the next may start.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    /// Who claimed it last.
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<&'a WorkerId>,
+    /// The handler's input, as it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     payload: Option<&'a RawValue>,
+    /// What the handler returned; of a failed job its output, where it gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     result: Option<&'a RawValue>,
+    /// Of a failed job: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a JobError>,
     /// While it is queued: what it waits for, where that is not its time alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<&'a JobError>,
+    /// Of a cancelled job: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<CancelReason>,
+    /// When a cancel was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_requested_at: Option<Timestamp>,
+    /// The client's words for why.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<&'a str>,
+}
+
+/// A page of jobs.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is written piece by piece")]
+pub(super) struct JobList<'a> {
+    /// The jobs, newest first.
+    jobs: Vec<JobView<'a>>,
+    /// How many are left out, since only a newer version can read them.
+    unreadable: Option<u32>,
+    /// What the next page is asked for with; empty where there is none.
+    next_page_token: String,
+}
+
+/// The attempts of a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AttemptList<'a> {
+    /// The latest last.
+    pub(super) attempts: Vec<AttemptView<'a>>,
 }
 
 impl<'a> From<&'a Job> for JobView<'a> {
@@ -87,19 +132,28 @@ fn waits_for(latest: &AttemptSummary) -> Option<&JobError> {
 /// How many attempts are shown.
 const ATTEMPTS_SHOWN: usize = 100;
 
-/// The JSON of an attempt; one that goes on has neither end nor outcome.
-#[derive(Debug, Serialize)]
+/// An attempt; one that goes on has neither end nor outcome.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 pub(super) struct AttemptView<'a> {
+    /// Which run it is of.
     run: u32,
+    /// Which attempt of that run.
     attempt: u32,
+    /// Who claimed it.
     worker: &'a WorkerId,
+    /// When.
     started_at: Timestamp,
+    /// When it ended; of a lost lease, when that was noticed.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<AttemptOutcome>,
+    /// Whether it counts towards `max_attempts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     charged: Option<bool>,
+    /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a JobError>,
 }

@@ -2,9 +2,9 @@
 
 mod sleep_jobs;
 
-use actix_web::web::ServiceConfig;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 /// Adds the routes; after all others, since one matches any single path segment.
-pub fn configure(app: &mut ServiceConfig) {
+pub fn configure(app: &mut ServiceConfig<'_>) {
     sleep_jobs::configure(app);
 }

@@ -2,96 +2,142 @@
 //! Their jobs are of kind `sleep`.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    guard::{self, GuardContext},
-    web::{self, Data, Payload, ServiceConfig},
+    HttpRequest, HttpResponse, get, post,
+    web::{Data, Payload},
 };
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
 use shared_events::{JobId, JsonText, Kind, Status};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
-    http::{Context, Fields, Problem, get_or_head, method_not_allowed, read_body},
-    jobs::{CreateError, Created, Creator, Job, Jobs, MAX_OBJECT_ID, NewJob},
+    http::{
+        Context, Problem,
+        read::{FieldValue, Fields},
+        read_body,
+    },
+    jobs::{CreateError, Created, Creator, Job, Jobs, NewJob, ObjectId},
 };
 
 const MAX_BODY: usize = 64 * 1024;
 
-/// First segments of paths that are not the older system's.
-const NOT_THEIRS: [&str; 2] = ["v1", "health"];
-
-/// Whether a path of one segment is the older system's. An encoded slash makes no segment, but whoever sent it has
-/// meant one.
-fn is_theirs(context: &GuardContext<'_>) -> bool {
-    let path = percent_decode_str(context.head().uri.path()).decode_utf8_lossy().to_lowercase();
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    !NOT_THEIRS.contains(&first)
+/// Adds the routes.
+pub(super) fn configure(app: &mut ServiceConfig<'_>) {
+    app.service(create_sleep_job).service(get_sleep_job);
 }
 
-/// Adds the routes; last, since the second matches any single path segment.
-pub(super) fn configure(app: &mut ServiceConfig) {
-    app.service(web::resource("/").route(web::post().to(create)).default_service(method_not_allowed("POST")))
-        .service(
-            web::resource("/{job_id}")
-                .guard(guard::fn_guard(is_theirs))
-                .route(get_or_head().to(read))
-                .default_service(method_not_allowed("GET, HEAD")),
-        );
+/// What the older system's clients send.
+#[derive(ToSchema)]
+#[schema(as = SleepJobRequest)]
+#[allow(dead_code, reason = "describes what is read as leniently as the older system did")]
+struct Request {
+    /// What the job is about.
+    #[schema(inline)]
+    object_id: ObjectId,
 }
 
-async fn create(
+/// The older system's answer.
+#[derive(Serialize, ToSchema)]
+struct Message<T> {
+    message: T,
+}
+
+/// The id of a new job.
+#[derive(Serialize, ToSchema)]
+struct NewId {
+    job_id: JobId,
+}
+
+/// Creates a job of kind `sleep`.
+#[utoipa::path(
+    tag = "older clients",
+    request_body = Request,
+    responses(
+        (status = 201, description = "The job is stored.", body = Message<NewId>),
+        (status = 400, description = "There is no `object_id`, or it had a job within five minutes.",
+            body = Message<String>),
+    ),
+    extensions(("x-deprecation" = json!("@1795737600")), ("x-successor" = json!("/v1/jobs"))),
+)]
+#[post("/")]
+async fn create_sleep_job(
     request: HttpRequest,
     creator: Data<Creator>,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
-    let body = read_body(&request, body, MAX_BODY).await?;
-    let Some(object_id) = object_id(&body) else {
-        return Ok(HttpResponse::BadRequest().json(json!({ "message": "you must provide an object_id" })));
-    };
+    let body = read_body(&request, body.into_inner(), MAX_BODY).await?;
+    let told = |message: &str| HttpResponse::BadRequest().json(json!({ "message": message }));
+    let Some(object_id) = object_id(&body) else { return Ok(told("you must provide an object_id")) };
     match creator.create(new_job(object_id)?, None, context.trace).await {
         Ok(Created::New(job) | Created::Before(job)) => {
-            Ok(HttpResponse::Created().json(json!({ "message": { "job_id": job.job_id() } })))
+            let message = NewId { job_id: job.job_id() };
+            Ok(HttpResponse::Created().json(Message { message }))
         }
-        Err(CreateError::DuplicateObject { .. }) => Ok(HttpResponse::BadRequest()
-            .json(json!({ "message": "you need to wait 5 minutes before rerunning the same job" }))),
+        Err(CreateError::DuplicateObject { .. }) => {
+            Ok(told("you need to wait 5 minutes before rerunning the same job"))
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn read(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
+/// Which job.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "describes what is read as leniently as the older system did")]
+struct JobPath {
+    /// The job's id.
+    job_id: String,
+}
+
+/// Shows a job as the older system did.
+#[utoipa::path(
+    tag = "older clients",
+    params(JobPath),
+    responses(
+        (status = 200, description = "The job.", body = Message<OldView<'static>>),
+        (status = 404, description = "There is no such job.", body = Message<String>),
+    ),
+    extensions(("x-deprecation" = json!("@1795737600")), ("x-successor" = json!("/v1/jobs/{id}"))),
+)]
+#[get("/{job_id}")]
+async fn get_sleep_job(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
     let text = request.match_info().get("job_id").unwrap_or_default();
     let job = match text.parse::<JobId>() {
         Ok(id) => jobs.get(id).await?,
         Err(_) => None,
     };
     Ok(match job {
-        Some(job) => HttpResponse::Ok().json(json!({ "message": OldView::from(&job) })),
-        None => HttpResponse::NotFound().json(json!({ "message": format!("no job with id: {text}") })),
+        Some(job) => HttpResponse::Ok().json(Message { message: OldView::from(&job) }),
+        None => HttpResponse::NotFound().json(Message { message: format!("no job with id: {text}") }),
     })
 }
 
 /// The older system took any object that has the field.
-fn object_id(body: &[u8]) -> Option<String> {
-    let mut fields = Fields::parse(body).ok()?;
-    fields.text("object_id", 1..=MAX_OBJECT_ID)
+fn object_id(body: &[u8]) -> Option<ObjectId> {
+    let mut fields = Fields::of_json(body).ok()?;
+    ObjectId::from_json(fields.json("object_id")?).ok()
 }
 
-fn new_job(object_id: String) -> Result<NewJob, Problem> {
+fn new_job(object_id: ObjectId) -> Result<NewJob, Problem> {
     let kind: Kind = "sleep".parse().map_err(|_| Problem::no_path())?;
     Ok(NewJob { object_id: Some(object_id), ..NewJob::new(kind, JsonText::empty_object()) })
 }
 
 /// A job as the older system showed it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SleepJob)]
 struct OldView<'a> {
     job_id: JobId,
-    object_id: Option<&'a str>,
+    /// What it is about; empty for a job that the newer API created without one.
+    object_id: &'a str,
+    /// `processing`, `finished` or `cancelled`.
     status: &'static str,
     /// Of creation, in Unix seconds.
     timestamp: i64,
     /// In seconds; 0 until finished.
+    #[schema(value_type = f64)]
     sleep_time_used: serde_json::Number,
 }
 
@@ -99,7 +145,7 @@ impl<'a> From<&'a Job> for OldView<'a> {
     fn from(job: &'a Job) -> Self {
         Self {
             job_id: job.job_id(),
-            object_id: job.object_id.as_deref(),
+            object_id: job.object_id.as_deref().unwrap_or_default(),
             status: match job.status {
                 Status::Queued | Status::Running => "processing",
                 Status::Finished => "finished",

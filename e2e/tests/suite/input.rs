@@ -164,15 +164,15 @@ async fn unknown_paths_and_methods_are_told_apart() {
         }
     }
     for (path, allow, wrong) in [
-        ("/v1/jobs", "GET, HEAD, POST", vec![Method::PUT, Method::PATCH, Method::DELETE]),
+        ("/v1/jobs", "GET, HEAD, OPTIONS, POST", vec![Method::PUT, Method::PATCH, Method::DELETE]),
         (
             "/v1/jobs/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4",
-            "DELETE, GET, HEAD",
+            "DELETE, GET, HEAD, OPTIONS",
             vec![Method::POST, Method::PUT],
         ),
-        ("/health/ready", "GET, HEAD", vec![Method::POST]),
-        ("/", "POST", vec![Method::GET, Method::PUT]),
-        ("/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4", "GET, HEAD", vec![Method::POST, Method::DELETE]),
+        ("/health/ready", "GET, HEAD, OPTIONS", vec![Method::POST]),
+        ("/", "OPTIONS, POST", vec![Method::GET, Method::PUT]),
+        ("/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4", "GET, HEAD, OPTIONS", vec![Method::POST, Method::DELETE]),
     ] {
         for method in wrong {
             let answer = app.send(app.request(method.clone(), path)).await.expect(405);
@@ -203,21 +203,18 @@ async fn what_a_route_does_not_know_is_refused_and_not_passed_over() {
     let app = STACK.app().await;
     let job = app.create(&NewJob::of_kind("own")).await;
     let path = |end: &str| format!("/v1/jobs/{}{end}", job.id);
-    for (method, path) in [
-        (Method::POST, "/v1/jobs?dry_run=1".to_owned()),
-        (Method::POST, "/v1/jobs/batch?dry_run=1".to_owned()),
-        (Method::POST, path("/cancel?dry_run=1")),
-        (Method::POST, path("/retry?dry_run=1")),
-        (Method::GET, path("/attempts?dry_run=1")),
-        (Method::DELETE, path("?dry_run=1")),
+    for (method, path, wrong) in [
+        (Method::POST, "/v1/jobs?dry_run=1".to_owned(), vec!["dry_run"]),
+        // All that is wrong is named, wherever it is.
+        (Method::POST, "/v1/jobs/batch?dry_run=1".to_owned(), vec!["dry_run", "jobs", "kind"]),
+        (Method::POST, path("/cancel?dry_run=1"), vec!["dry_run", "kind"]),
+        (Method::POST, path("/retry?dry_run=1"), vec!["dry_run", "kind"]),
+        (Method::GET, path("/attempts?dry_run=1"), vec!["dry_run"]),
+        (Method::DELETE, path("?dry_run=1"), vec!["dry_run"]),
     ] {
         let request = app.request(method, &path).json(&NewJob::of_kind("own"));
         let problem = app.send(request).await.expect(400).problem();
-        assert_eq!(
-            (problem.code.as_str(), problem.fields()),
-            ("invalid_parameter", vec!["dry_run"]),
-            "{path}"
-        );
+        assert_eq!((problem.code.as_str(), problem.fields()), ("invalid_parameter", wrong), "{path}");
     }
     for path in [path("/retry"), "/v1/jobs/retry".to_owned()] {
         let problem = app.post(&path, &json!({ "max_attempts": 1 })).await.expect(422).problem();

@@ -163,5 +163,5 @@ async fn head_and_options_work() {
     let head = app.send(app.request(Method::HEAD, "/v1/jobs")).await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     let options = app.send(app.request(Method::OPTIONS, "/v1/jobs")).await;
-    assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, POST")));
+    assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS, POST")));
 }

@@ -13,17 +13,15 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
-use shared_events::{
-    JobError, JsonText,
-    payloads::{BadPayload, Payload},
-};
+use shared_events::{JobError, JsonText, payloads::Payload};
+use utoipa::ToSchema;
 
 use super::{Context, Handler, HandlerResult};
 use crate::history::History;
 
 pub(super) struct FaultHandler(pub(super) History);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Fault {
     attempts: Vec<Act>,
     #[serde(default)]
@@ -32,21 +30,18 @@ pub(super) struct Fault {
     linger_s: f64,
     result_bytes: Option<usize>,
     error_bytes: Option<usize>,
+    #[schema(value_type = Option<String>)]
     gate: Option<PathBuf>,
     after_s: Option<f64>,
+    #[schema(value_type = Option<serde_json::Value>)]
     output: Option<JsonText>,
 }
 
 impl Payload for Fault {
     const KIND: &'static str = "fault";
-
-    fn read(payload: &JsonText) -> Result<Self, BadPayload> {
-        serde_json::from_str(payload.as_str())
-            .map_err(|error| BadPayload { field: "payload".to_owned(), message: error.to_string() })
-    }
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Act {
     Done,

@@ -13,7 +13,10 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::Serialize;
-use shared_events::{JobError, JsonText, Kind, payloads::Payload};
+use shared_events::{
+    JobError, JsonText, Kind,
+    payloads::{BadPayload, Payload, PayloadSchema},
+};
 
 use crate::history::History;
 
@@ -24,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// What it works on; the same type checks payloads before jobs are stored.
-    type Input: Payload + Send;
+    type Input: Payload + Send + 'static;
 
     /// How long it may take to come to an end after [`Context::stopped`]; then its future is dropped.
     fn grace(&self) -> Duration {
@@ -93,17 +96,26 @@ trait AnyHandler: Send + Sync {
     async fn run(&self, context: &Context, payload: &JsonText) -> HandlerResult;
 }
 
+/// A handler, and how its input is read.
+struct Reading<H: Handler> {
+    handler: H,
+    input: PayloadSchema<H::Input>,
+}
+
 #[async_trait]
-impl<H: Handler> AnyHandler for H {
+impl<H: Handler> AnyHandler for Reading<H> {
     fn grace(&self) -> Duration {
-        Handler::grace(self)
+        self.handler.grace()
     }
 
     async fn run(&self, context: &Context, payload: &JsonText) -> HandlerResult {
-        match H::Input::read(payload) {
-            Ok(input) => Handler::run(self, context, input).await,
+        match self.input.read(payload) {
+            Ok(input) => self.handler.run(context, input).await,
             // It will not read better next time.
-            Err(error) => HandlerResult::fail(JobError::new("bad_payload", error.to_string())),
+            Err(wrong) => {
+                let wrong: Vec<String> = wrong.iter().map(BadPayload::to_string).collect();
+                HandlerResult::fail(JobError::new("bad_payload", wrong.join("; ")))
+            }
         }
     }
 }
@@ -128,7 +140,8 @@ impl Registry {
     #[must_use]
     pub fn with<H: Handler>(mut self, handler: H) -> Self {
         let handlers = Arc::get_mut(&mut self.0).expect("it is shared after it is complete");
-        handlers.insert(H::Input::KIND, Box::new(handler));
+        let input = PayloadSchema::new();
+        handlers.insert(H::Input::KIND, Box::new(Reading { handler, input }));
         self
     }
 

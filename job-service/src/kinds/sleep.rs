@@ -14,7 +14,8 @@ pub(super) struct SleepHandler;
 impl Handler for SleepHandler {
     type Input = Sleep;
 
-    async fn run(&self, context: &Context, Sleep { min_s, max_s }: Sleep) -> HandlerResult {
+    async fn run(&self, context: &Context, sleep: Sleep) -> HandlerResult {
+        let (min_s, max_s) = sleep.range_s();
         let millis = (rand::random_range(min_s..=max_s) * 1000.0).round();
         if !context.sleep(Duration::from_secs_f64(millis / 1000.0)).await {
             return HandlerResult::Stopped;

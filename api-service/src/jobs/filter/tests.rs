@@ -1,14 +1,27 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::http::Problem;
+
+/// What a list with this query asks for.
+fn read(query: &str) -> Result<ListQuery, Problem> {
+    read_as(query)
+}
+
+fn read_as<T: ReadFields>(query: &str) -> Result<T, Problem> {
+    let mut fields = Fields::of_query(query);
+    let value = T::read(&mut fields);
+    let mistakes = fields.finish();
+    value.filter(|_| mistakes.is_empty()).ok_or_else(|| mistakes.into())
+}
 
 #[test]
 fn a_query_is_read_in_full() {
-    let page =
-        PageRequest::read("status=queued,running&status=failed&queue=a&object_id=x%20y&page_size=7").unwrap();
-    assert_eq!(page.filter.status, [Status::Queued, Status::Running, Status::Failed]);
-    assert_eq!(page.filter.object_id.as_deref(), Some("x y"));
-    assert_eq!(page.size, 7);
+    let Both(Filtered { filter, .. }, shape) =
+        read("status=queued,running&status=failed&queue=a&object_id=x%20y&page_size=7").unwrap();
+    assert_eq!(filter.status.unwrap().0, [Status::Queued, Status::Running, Status::Failed]);
+    assert_eq!(filter.object_id.as_deref(), Some("x y"));
+    assert_eq!(shape.page_size.get(), 7);
 }
 
 #[test]
@@ -24,37 +37,56 @@ fn what_is_wrong_is_named() {
         ("queue=a&queue=b", "queue"),
         ("object_id=%ff", "object_id"),
     ] {
-        let problem = PageRequest::read(query).unwrap_err();
+        let problem = read(query).unwrap_err();
         assert_eq!(problem.code(), "invalid_parameter");
         assert!(problem.to_string().contains(name), "{query}: {problem}");
     }
 }
 
 #[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let problem = read("status=done&queue=Not+OK&page_size=0&colour=red").unwrap_err();
+    let problem = serde_json::to_value(&problem).unwrap();
+    let named: Vec<(&str, &str)> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| (error["field"].as_str().unwrap(), error["code"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("status", "wrong_format"),
+        ("queue", "wrong_format"),
+        ("page_size", "out_of_range"),
+        ("colour", "unknown"),
+    ];
+    assert_eq!(named, expected);
+}
+
+#[test]
 fn a_list_shows_what_is_asked_for() {
-    let shown = |query| PageRequest::read_list(query).map(|(_, shown)| (shown.payload, shown.result));
-    assert_eq!(shown("page_size=3").unwrap(), (false, false));
-    assert_eq!(shown("fields=payload").unwrap(), (true, false));
-    assert_eq!(shown("fields=result,payload").unwrap(), (true, true));
+    let shown = |query| read(query).map(|Both(_, shape)| shape.fields.map(|CommaSeparated(fields)| fields));
+    assert_eq!(shown("page_size=3").unwrap(), None);
+    assert_eq!(shown("fields=payload").unwrap(), Some(vec![LargeField::Payload]));
+    assert_eq!(shown("fields=result,payload").unwrap(), Some(vec![LargeField::Result, LargeField::Payload]));
     for query in ["fields=", "fields=payload,secret", "fields=kind"] {
         assert!(shown(query).unwrap_err().to_string().contains("fields"), "{query}");
     }
     // Only lists have it.
-    assert!(PageRequest::read("fields=payload").is_err());
+    assert!(read_as::<Filtered>("fields=payload").is_err());
 }
 
 #[test]
 fn a_token_is_good_for_its_filters_only() {
     let id = Uuid::from_bytes([7; 16]);
     let token = Filter::default().token(id);
-    assert_eq!(PageRequest::read(&format!("page_token={token}")).unwrap().below, Some(id));
-    assert!(PageRequest::read(&format!("queue=a&page_token={token}")).is_err());
+    assert_eq!(read_as::<Filtered>(&format!("page_token={token}")).unwrap().below, Some(id));
+    assert!(read(&format!("queue=a&page_token={token}")).is_err());
 }
 
 /// Replicas of several versions read each other's: a value that changes here needs another [`TOKEN_VERSION`].
 #[test]
 fn tokens_are_what_they_always_were() {
-    let token = |query: &str| PageRequest::read(query).unwrap().filter.token(Uuid::from_bytes([7; 16]));
+    let token = |query: &str| read_as::<Filtered>(query).unwrap().filter.token(Uuid::from_bytes([7; 16]));
     assert_eq!(token(""), "v1-0707070707070707070707070707070744136fa3");
     let all = "queue=a&kind=b&status=queued,failed&object_id=%C3%A9&created_after=2027-01-15T08:00:00Z&created_before=2027-01-16T08:00:00.5%2B01:00";
     assert_eq!(token(all), "v1-07070707070707070707070707070707acc35c36");
@@ -80,6 +112,6 @@ fn ids_of_a_millisecond_lie_between_its_bound_and_the_next() {
 proptest! {
     #[test]
     fn no_query_makes_it_panic(query in "\\PC{0,80}") {
-        let _ = PageRequest::read(&query);
+        let _ = read(&query);
     }
 }

@@ -1,11 +1,13 @@
 //! Bodies: right, nearly right, and anything but right.
 
+use e2e::CONTRACT;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
 use super::route::Route;
+use super::schema;
 
 /// A body for a POST to this route.
 pub(crate) fn body(random: &mut StdRng, route: Route) -> Vec<u8> {
@@ -30,44 +32,32 @@ fn text_length(value: &Value) -> usize {
     value.to_string().len()
 }
 
+/// What the document has for this route: one of its examples, or a value of its schema.
 fn fine(random: &mut StdRng, route: Route) -> Value {
-    match route {
-        Route::Batch => {
-            let count = *[1_usize, 1, 2, 2, 3, 3, 5, 5, 20, 1000].choose(random).unwrap();
-            let jobs: Vec<Value> = (0..count).map(|_| job(random)).collect();
-            json!({ "jobs": jobs })
+    let body =
+        route.operation("POST").map(|operation| &operation["requestBody"]["content"]["application/json"]);
+    let Some(content) = body.filter(|content| content.is_object()) else { return json!({}) };
+    let mut body = schema::value(random, &content["schema"]);
+    if let Some(jobs) = body.get_mut("jobs").and_then(Value::as_array_mut) {
+        jobs.iter_mut().for_each(|job| with_example(random, job));
+        if random.random_bool(0.05) {
+            *jobs = vec![json!({ "kind": "noop" }); 1000];
         }
-        Route::Cancel | Route::BulkCancel => json!({ "reason": "generated" }),
-        Route::Retry | Route::BulkRetry => json!({}),
-        Route::OldRoot => json!({ "object_id": object(random) }),
-        _ => job(random),
+    } else if body.get("kind").is_some() {
+        with_example(random, &mut body);
     }
+    body
 }
 
-fn object(random: &mut StdRng) -> String {
-    format!("object-{}", random.random_range(0..30_u32))
-}
-
-fn job(random: &mut StdRng) -> Value {
-    let kind = ["noop", "shuffle", "sleep", "own"].choose(random).unwrap();
-    let mut job = json!({ "kind": kind });
-    match *kind {
-        "shuffle" => job["payload"] = json!({ "text": "text", "pause_s": 0 }),
-        "sleep" => job["payload"] = json!({ "min_s": 0, "max_s": 0.1 }),
-        _ => {}
+/// The job as one of a kind's examples, where there are some for creating one.
+fn with_example(random: &mut StdRng, job: &mut Value) {
+    let create = CONTRACT.operation("POST", "/v1/jobs").expect("jobs can be created");
+    let examples = create["requestBody"]["content"]["application/json"]["examples"].as_object();
+    let examples: Vec<&Value> = examples.into_iter().flat_map(|examples| examples.values()).collect();
+    let Some(example) = examples.choose(random).filter(|_| random.random_bool(0.8)) else { return };
+    for (name, value) in example["value"].as_object().expect("a job is an object") {
+        job[name] = value.clone();
     }
-    for (field, value) in [
-        ("queue", json!(["default", "nobody"].choose(random).unwrap())),
-        ("priority", json!(["high", "normal", "low"].choose(random).unwrap())),
-        ("object_id", json!(object(random))),
-        ("timeout_s", json!(random.random_range(1..100_u32))),
-        ("max_attempts", json!(random.random_range(1..3_u32))),
-    ] {
-        if random.random_bool(0.2) {
-            job[field] = value;
-        }
-    }
-    job
 }
 
 fn with_field(mut value: Value, field: &str, given: Value) -> Value {

@@ -6,11 +6,13 @@ use e2e::raw::After;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::body::body;
 use super::header::Header;
 use super::route::{ROUTES, Route};
+use super::schema;
 
 /// A request, byte by byte, and what is known about how it may be answered.
 pub(crate) struct Request {
@@ -54,7 +56,7 @@ impl Request {
             request.spoil_path(random, route);
         }
         if random.random_bool(0.3) {
-            request.add_query(random);
+            request.add_query(random, route);
         }
         if ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) || random.random_bool(0.05) {
             request.body = body(random, route);
@@ -100,7 +102,7 @@ impl Request {
         self.route = None;
         self.target = if has_id && random.random_bool(0.5) {
             // Without an id, the path of an older job is that of all of them.
-            let odd = ODD.choose(random).filter(|odd| !odd.is_empty() || route != Route::OldJob);
+            let odd = ODD.choose(random).filter(|odd| !odd.is_empty() || route != Route::Of("/{job_id}"));
             route.path(odd.unwrap_or(&"odd")).into_bytes()
         } else {
             let characters = b"/%?#.az09AZ:@&=+~{}|\\^[]\"<>`\x7f\x80\xff;,*!";
@@ -109,15 +111,13 @@ impl Request {
         };
     }
 
-    fn add_query(&mut self, random: &mut StdRng) {
+    fn add_query(&mut self, random: &mut StdRng, route: Route) {
+        let known = known_parameters(random, route, &self.method);
         let queries = [
-            ("wait_s=0", false),
-            ("wait_s=1", false),
-            ("page_size=3", false),
-            ("status=finished,failed&kind=noop", false),
-            ("queue=nobody&status=queued", false),
-            ("object_id=object-1", false),
-            ("created_after=2020-01-01T00:00:00Z", false),
+            (known.as_str(), false),
+            (known.as_str(), false),
+            (known.as_str(), false),
+            (known.as_str(), false),
             ("wait_s=61", false),
             ("page_size=0", false),
             ("page_token=v1-00", false),
@@ -133,7 +133,7 @@ impl Request {
             ("a=<>", true),
             ("a b", true),
         ];
-        let (query, is_none) = *queries.choose(random).unwrap();
+        let &(query, is_none) = queries.choose(random).unwrap();
         self.target.push(b'?');
         self.target.extend(query.as_bytes());
         // Parameters that the route does not have; none of its business where nobody reads them.
@@ -230,13 +230,36 @@ impl Request {
     }
 }
 
+/// Some of the parameters that the document has for this operation, with values that it allows.
+fn known_parameters(random: &mut StdRng, route: Route, method: &str) -> String {
+    let parameters = route.operation(method).and_then(|operation| operation["parameters"].as_array());
+    let mut pairs = Vec::new();
+    for parameter in parameters.into_iter().flatten().filter(|parameter| parameter["in"] == "query") {
+        let name = parameter["name"].as_str().unwrap();
+        // A wait is as long as it says.
+        let value = if name == "wait_s" { json!(1) } else { schema::value(random, &parameter["schema"]) };
+        let text = match value {
+            Value::String(text) => text,
+            Value::Array(values) => {
+                let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+                values.join(",")
+            }
+            other => other.to_string(),
+        };
+        if random.random_bool(0.4) {
+            pairs.push(format!("{name}={text}"));
+        }
+    }
+    pairs.join("&")
+}
+
 fn method(random: &mut StdRng, route: Route) -> String {
     let odd = [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH",
         "FOO_BAR",
     ];
-    let usual = route.methods().choose(random).filter(|_| random.random_bool(0.85));
-    (*usual.unwrap_or_else(|| odd.choose(random).unwrap())).to_owned()
+    let usual = route.methods().choose(random).copied().filter(|_| random.random_bool(0.85));
+    usual.unwrap_or_else(|| odd.choose(random).unwrap()).to_owned()
 }
 
 impl fmt::Display for Request {

@@ -1,4 +1,4 @@
-//! Any request gets an answer that `docs/api.md` allows, and one that is refused changes nothing.
+//! Any request gets an answer that the API's document allows, and one that is refused changes nothing.
 //!
 //! Requests are generated from a seed: all routes and methods, with ids, parameters, bodies and headers that are
 //! right, nearly right, or no HTTP at all. They go through nginx to a running stack, one after the other, so that
@@ -9,6 +9,7 @@ mod body;
 mod generate;
 mod header;
 mod route;
+mod schema;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -119,14 +120,18 @@ fn change(request: &Request, answer: &RawAnswer) -> Change {
     let results =
         || answer.json().and_then(|answer| Some(answer["results"].as_array()?.clone())).unwrap_or_default();
     match (request.route, request.method.as_str(), answer.status) {
-        (Some(Route::Jobs | Route::OldRoot), "POST", 201) => Change::Jobs(1),
-        (Some(Route::Batch), "POST", 200) if answer.header("content-encoding").is_some() => Change::NotSaid,
-        (Some(Route::Batch), "POST", 200) => {
+        (Some(Route::Of("/v1/jobs" | "/")), "POST", 201) => Change::Jobs(1),
+        (Some(Route::Of("/v1/jobs/batch")), "POST", 200) if answer.header("content-encoding").is_some() => {
+            Change::NotSaid
+        }
+        (Some(Route::Of("/v1/jobs/batch")), "POST", 200) => {
             let new = results().iter().filter(|result| result["status"] == 201).count();
             Change::Jobs(i64::try_from(new).unwrap())
         }
-        (Some(Route::Job), "DELETE", 204) => Change::Jobs(-1),
-        (Some(Route::Cancel | Route::Retry | Route::BulkCancel | Route::BulkRetry), "POST", 200 | 202) => {
+        (Some(Route::Of("/v1/jobs/{id}")), "DELETE", 204) => Change::Jobs(-1),
+        (Some(Route::Of(path)), "POST", 200 | 202)
+            if path.ends_with("/cancel") || path.ends_with("/retry") =>
+        {
             Change::Jobs(0)
         }
         _ => Change::Nothing,

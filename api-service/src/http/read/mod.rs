@@ -1,0 +1,17 @@
+//! Reading what a request brings into plain structs, so that all that is wrong with it is told at once.
+//!
+//! A struct derives [`ReadFields`]; what each of its fields may be is said by that field's type ([`FieldValue`]). The
+//! same struct describes the request in the API's document (`utoipa`'s derives). [`Input`] is what a handler takes.
+
+mod fields;
+mod input;
+mod json_object;
+mod mistakes;
+mod query;
+mod value;
+
+pub use api_service_derive::ReadFields;
+pub use fields::{Fields, ReadFields};
+pub use input::{Both, Empty, Input, Json, JsonBody, NoBody, OptionalJson, PathFields, read_json_object};
+pub use mistakes::{FieldError, Mistake, MistakeCode, Mistakes, Place};
+pub use value::{CommaSeparated, FieldValue, Number, StringValue, Text};
