@@ -11,6 +11,7 @@ mod broker_lost;
 mod broker_users;
 mod changes;
 mod chaos;
+mod clients;
 mod crashes;
 mod dead_connections;
 mod deleted_jobs;

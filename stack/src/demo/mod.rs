@@ -1,17 +1,16 @@
 //! `cargo stack demo`: everything is started, jobs are created through nginx and watched to their ends.
 
-mod client;
 mod table;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use hasty_client::{Client, Error, Job, NewJob, Status};
+use serde_json::json;
 use stack::{Profile, Stack};
 
 use crate::terminal;
-use client::{Client, Created, Job};
 use table::Table;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,7 +27,7 @@ pub(crate) struct Options {
 /// A job of the demo, and how it has to end.
 struct DemoJob {
     title: &'static str,
-    request: Value,
+    request: NewJob,
     end: End,
 }
 
@@ -41,8 +40,10 @@ enum End {
 impl End {
     fn is_of(self, job: &Job) -> bool {
         match self {
-            Self::Finished => job.status == "finished",
-            Self::CancelledFor(reason) => job.status == "cancelled" && job.reason.as_deref() == Some(reason),
+            Self::Finished => job.status == Status::Finished,
+            Self::CancelledFor(reason) => {
+                job.status == Status::Cancelled && job.reason.is_some_and(|given| given.as_str() == reason)
+            }
         }
     }
 }
@@ -79,24 +80,23 @@ async fn start_and_show(options: &Options) -> Result<ExitCode> {
     Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn demo_jobs() -> Vec<DemoJob> {
-    let sleep = || DemoJob {
-        title: "sleeps for 1 to 3 s",
-        request: json!({"kind": "sleep", "payload": {"min_s": 1, "max_s": 3}}),
-        end: End::Finished,
+fn demo_jobs() -> Result<Vec<DemoJob>> {
+    let sleep =
+        |min_s: u32, max_s: u32| NewJob::new("sleep")?.payload(&json!({ "min_s": min_s, "max_s": max_s }));
+    let short = || Ok(DemoJob { title: "sleeps for 1 to 3 s", request: sleep(1, 3)?, end: End::Finished });
+    let shuffle = |text: &str| {
+        let request = NewJob::new("shuffle")?.payload(&json!({ "text": text, "pause_s": 1 }))?;
+        Ok(DemoJob { title: "shuffles a text", request, end: End::Finished })
     };
-    let shuffle = |text: &str| DemoJob {
-        title: "shuffles a text",
-        request: json!({"kind": "shuffle", "payload": {"text": text, "pause_s": 1}}),
-        end: End::Finished,
-    };
-    let noop = || DemoJob { title: "does nothing", request: json!({"kind": "noop"}), end: End::Finished };
-    let timeout = DemoJob {
+    let noop = || Ok(DemoJob { title: "does nothing", request: NewJob::new("noop")?, end: End::Finished });
+    let late = DemoJob {
         title: "sleeps for 30 s, may take 2",
-        request: json!({"kind": "sleep", "payload": {"min_s": 30, "max_s": 30}, "timeout_s": 2}),
+        request: sleep(30, 30)?.timeout_s(2),
         end: End::CancelledFor("timeout"),
     };
-    vec![sleep(), sleep(), sleep(), shuffle("make haste slowly"), shuffle("hasty"), noop(), noop(), timeout]
+    let others: [Result<DemoJob, Error>; 7] =
+        [short(), short(), short(), shuffle("make haste slowly"), shuffle("hasty"), noop(), noop()];
+    Ok(others.into_iter().chain([Ok(late)]).collect::<Result<_, _>>()?)
 }
 
 /// Creates the jobs, shows them to their ends; whether all went as expected.
@@ -105,19 +105,15 @@ async fn show(stack: &Stack) -> Result<bool> {
     let refused = refuses_a_duplicate(&client).await?;
 
     let (mut table, mut ends) = (Table::new(terminal::is_watched()), Vec::new());
-    for demo_job in demo_jobs() {
-        match client.create(&demo_job.request).await? {
-            Created::Job(job) => table.add(demo_job.title, job),
-            Created::Refused { status, .. } => {
-                anyhow::bail!("a job that {} was refused: {status}", demo_job.title)
-            }
-        }
-        ends.push(demo_job.end);
+    for DemoJob { title, request, end } in demo_jobs()? {
+        let job = client.create(&request).await.with_context(|| format!("a job that {title}"))?;
+        table.add(title, job);
+        ends.push(end);
     }
     let deadline = Instant::now() + TIMEOUT;
     while !table.is_over() && Instant::now() < deadline {
         for id in table.open() {
-            table.update(client.job(&id).await?);
+            table.update(client.get(id).await?);
         }
         table.draw();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -128,28 +124,26 @@ async fn show(stack: &Stack) -> Result<bool> {
         let good = end.is_of(job);
         as_expected &= good;
         let mark = if good { terminal::coloured("✓", 32) } else { terminal::coloured("✗", 31) };
-        println!("  {mark} {title:<28} {}", job.outcome());
+        println!("  {mark} {title:<28} {}", table::outcome(job));
     }
     Ok(as_expected)
 }
 
 /// The same object twice within the window: the second is refused, with the first one's id.
 async fn refuses_a_duplicate(client: &Client) -> Result<bool> {
-    let request = json!({"kind": "noop", "object_id": "invoice-4711"});
-    let Created::Job(first) = client.create(&request).await.context("could not create the first job")? else {
-        anyhow::bail!("the first job for an object was refused");
-    };
+    let request = NewJob::new("noop")?.object_id("invoice-4711");
+    let first = client.create(&request).await.context("could not create the first job")?;
     println!("a job for the object invoice-4711 was created: {}", first.id);
-    match client.create(&request).await? {
-        Created::Refused { status: 409, body } => {
-            println!("a second one was refused, as it should be:    409 {body}\n");
+    match client.create(&request).await {
+        Err(Error::Problem(problem)) if problem.code == "duplicate_object" => {
+            println!("a second one was refused, as it should be:    {problem}\n");
             Ok(true)
         }
-        Created::Refused { status, body } => {
-            println!("a second one got an unexpected answer: {status} {body}\n");
+        Err(error) => {
+            println!("a second one got an unexpected answer: {error}\n");
             Ok(false)
         }
-        Created::Job(second) => {
+        Ok(second) => {
             println!("a second one was created, which is wrong: {}\n", second.id);
             Ok(false)
         }

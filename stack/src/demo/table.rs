@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::client::Job;
+use hasty_client::{Job, JobId, JsonText, Status};
+
 use crate::terminal;
 
 pub(super) struct Table {
@@ -34,9 +35,9 @@ impl Table {
     pub(super) fn update(&mut self, job: Job) {
         let Some(index) = self.rows.iter().position(|row| row.job.id == job.id) else { return };
         let row = &mut self.rows[index];
-        let changed = (&row.job.status, row.job.attempt) != (&job.status, job.attempt);
+        let changed = (row.job.status, row.job.attempt) != (job.status, job.attempt);
         row.job = job;
-        if row.job.is_over() {
+        if row.job.status.is_terminal() {
             row.ended.get_or_insert_with(Instant::now);
         }
         if changed {
@@ -45,12 +46,12 @@ impl Table {
     }
 
     /// The ids of those that have not ended.
-    pub(super) fn open(&self) -> Vec<String> {
-        self.rows.iter().filter(|row| !row.job.is_over()).map(|row| row.job.id.clone()).collect()
+    pub(super) fn open(&self) -> Vec<JobId> {
+        self.rows.iter().filter(|row| !row.job.status.is_terminal()).map(|row| row.job.id).collect()
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.rows.iter().all(|row| row.job.is_over())
+        self.rows.iter().all(|row| row.job.status.is_terminal())
     }
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = (&'static str, &Job)> {
@@ -89,11 +90,15 @@ impl Row {
     fn text(&self) -> String {
         let job = &self.job;
         let elapsed = self.ended.unwrap_or_else(Instant::now) - self.created;
-        let status = terminal::coloured(&format!("{:<10}", job.status), colour(&job.status));
-        let worker = fitting(job.worker.as_deref().unwrap_or("-"), 22);
+        let status = terminal::coloured(&format!("{:<10}", job.status.as_str()), colour(job.status));
+        let worker = fitting(job.worker.as_ref().map_or("-", |worker| worker.as_str()), 22);
         let attempt = job.attempt;
         let seconds = elapsed.as_secs_f32();
-        format!("{:<10} {:<8} {status} {worker:<22} {attempt:>7} {seconds:>6.1} s", short(&job.id), job.kind)
+        format!(
+            "{:<10} {:<8} {status} {worker:<22} {attempt:>7} {seconds:>6.1} s",
+            short(&job.id.to_string()),
+            job.kind.as_str()
+        )
     }
 }
 
@@ -110,14 +115,25 @@ fn fitting(text: &str, width: usize) -> String {
     text.chars().take(width - 1).chain(['…']).collect()
 }
 
-fn colour(status: &str) -> u8 {
+fn colour(status: Status) -> u8 {
     match status {
-        "running" => 36,
-        "finished" => 32,
-        "cancelled" => 33,
-        "failed" => 31,
-        _ => 2,
+        Status::Queued => 2,
+        Status::Running => 36,
+        Status::Finished => 32,
+        Status::Cancelled => 33,
+        Status::Failed => 31,
     }
+}
+
+/// How a job ended, in a few words.
+pub(super) fn outcome(job: &Job) -> String {
+    let details = [
+        job.reason.map(|reason| reason.as_str().to_owned()),
+        job.result.as_ref().map(|result: &JsonText| result.as_str().to_owned()),
+        job.error.as_ref().map(|error| format!("{}: {}", error.code, error.message)),
+    ];
+    let details: Vec<_> = details.into_iter().flatten().collect();
+    format!("{:<9}  {}", job.status.as_str(), details.join(" "))
 }
 
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! What a job is created from.
+
+use serde::Serialize;
+use shared_events::{JsonText, Kind, Priority, Queue};
+
+use crate::Error;
+
+/// A job to be created. What is not said has the service's default.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewJob {
+    kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<JsonText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<Priority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+}
+
+impl NewJob {
+    /// A job of this kind.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the text is no kind's name.
+    pub fn new(kind: &str) -> Result<Self, Error> {
+        let kind = kind.parse().map_err(|error| Error::Invalid(format!("kind {error}")))?;
+        Ok(Self {
+            kind,
+            payload: None,
+            queue: None,
+            priority: None,
+            object_id: None,
+            timeout_s: None,
+            max_attempts: None,
+        })
+    }
+
+    /// The handler's input: a JSON object.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the value has no JSON form.
+    pub fn payload(self, payload: &impl Serialize) -> Result<Self, Error> {
+        let payload = JsonText::of(payload).map_err(|error| Error::Invalid(format!("payload {error}")))?;
+        Ok(Self { payload: Some(payload), ..self })
+    }
+
+    /// Where to send it.
+    #[must_use]
+    pub fn queue(self, queue: Queue) -> Self {
+        Self { queue: Some(queue), ..self }
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority: Some(priority), ..self }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn object_id(self, object_id: impl Into<String>) -> Self {
+        Self { object_id: Some(object_id.into()), ..self }
+    }
+
+    /// How long one attempt may take, in seconds; 1 to 86,400.
+    #[must_use]
+    pub fn timeout_s(self, timeout_s: u32) -> Self {
+        Self { timeout_s: Some(timeout_s), ..self }
+    }
+
+    /// How many attempts may count; 1 to 100.
+    #[must_use]
+    pub fn max_attempts(self, max_attempts: u32) -> Self {
+        Self { max_attempts: Some(max_attempts), ..self }
+    }
+}
