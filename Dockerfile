@@ -24,7 +24,7 @@ COPY . .
 RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -path ./.cargo/config.toml -delete \
  && find . -mindepth 1 -type d -empty -delete \
  # A target that is named in a manifest would be missed; none is needed for the dependencies.
- && for manifest in */Cargo.toml; do \
+ && for manifest in $(find . -mindepth 2 -name Cargo.toml); do \
       awk '/^\[/ { skip = /^\[\[(bin|bench|example|test)\]\]/ } !skip' "$manifest" >/tmp/manifest && cp /tmp/manifest "$manifest" \
       && mkdir -p "${manifest%/*}/src" && touch "${manifest%/*}/src/lib.rs" || exit 1; \
     done \

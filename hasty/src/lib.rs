@@ -1,3 +1,4 @@
 //! What the command line `hasty` is made of: commands for those who run Hasty, next to a running system.
 
 pub mod fsck;
+pub mod jobs;

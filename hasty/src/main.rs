@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hasty::fsck;
+use hasty::{fsck, jobs};
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -17,12 +17,19 @@ struct Arguments {
 enum Command {
     /// Proves that every job of a running system has what will move it on, and that both databases agree
     Fsck(fsck::Options),
+    /// Creates jobs, and shows how far they are
+    Jobs(jobs::Options),
 }
 
 fn main() -> ExitCode {
-    let Command::Fsck(options) = Arguments::parse().command;
+    let command = Arguments::parse().command;
     let runtime = Runtime::new().expect("a runtime can be started");
-    let ended = runtime.block_on(fsck::command(options));
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Fsck(options) => fsck::command(options).await,
+            Command::Jobs(options) => jobs::command(options).await,
+        }
+    });
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE

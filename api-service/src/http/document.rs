@@ -171,7 +171,7 @@ fn tidy(value: &mut Value, key: &str) {
         Value::Array(items) => items.iter_mut().for_each(|item| tidy(item, "")),
         Value::Object(object) if !["example", "examples"].contains(&key) => {
             object.iter_mut().for_each(|(name, value)| tidy(value, name));
-            with_default_inside(object);
+            with_additions_inside(object);
             without_required_defaults(object);
         }
         Value::String(text) if ["summary", "description"].contains(&key) => *text = unwrapped(text),
@@ -185,19 +185,20 @@ fn unwrapped(text: &str) -> String {
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
-/// A schema that was put together with its default alone is one schema.
-fn with_default_inside(object: &mut Map<String, Value>) {
+/// A schema that was put together with no more than its default and its description is one schema.
+fn with_additions_inside(object: &mut Map<String, Value>) {
     let Some(Value::Array(parts)) = object.get("allOf") else { return };
     let [Value::Object(schema), Value::Object(addition)] = parts.as_slice() else { return };
-    let Some(default) = addition.get("default").filter(|_| !addition.contains_key("properties")) else {
+    if schema.contains_key("$ref") || addition.contains_key("properties") {
         return;
-    };
-    let (schema, default) = (schema.clone(), default.clone());
-    let description = addition.get("description").cloned();
+    }
+    let additions = ["default", "description", "example"].into_iter();
+    let additions: Vec<_> =
+        additions.filter_map(|name| Some((name.to_owned(), addition.get(name)?.clone()))).collect();
+    let schema = schema.clone();
     object.remove("allOf");
     object.extend(schema);
-    object.insert("default".to_owned(), default);
-    object.extend(description.map(|description| ("description".to_owned(), description)));
+    object.extend(additions);
 }
 
 fn without_required_defaults(object: &mut Map<String, Value>) {

@@ -19,7 +19,7 @@ const TOKEN_VERSION: &str = "v1-";
 #[into_params(parameter_in = Query)]
 pub struct Filter {
     /// One of these states, separated by commas.
-    #[param(inline, style = Form, explode = false, value_type = Option<Vec<Status>>)]
+    #[param(inline, style = Form, explode = false, min_items = 1, value_type = Option<Vec<Status>>)]
     pub status: Option<CommaSeparated<Status>>,
     /// This queue.
     pub queue: Option<Queue>,
@@ -74,7 +74,7 @@ pub(super) struct Shape {
     #[param(inline, default = Shape::default_page_size)]
     pub page_size: PageSize,
     /// What is shown of each job besides, separated by commas; then a page also ends when its jobs have 8 MiB.
-    #[param(inline, style = Form, explode = false, value_type = Option<Vec<LargeField>>)]
+    #[param(inline, style = Form, explode = false, min_items = 1, value_type = Option<Vec<LargeField>>)]
     pub fields: Option<CommaSeparated<LargeField>>,
 }
 

@@ -99,7 +99,7 @@ struct JobPath {
         (status = 200, description = "The job.", body = Message<OldView<'static>>),
         (status = 404, description = "There is no such job.", body = Message<String>),
     ),
-    extensions(("x-deprecation" = json!("@1795737600")), ("x-successor" = json!("/v1/jobs/{id}"))),
+    extensions(("x-deprecation" = json!("@1795737600")), ("x-successor" = json!("/v1/jobs"))),
 )]
 #[get("/{job_id}")]
 async fn get_sleep_job(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {

@@ -16,6 +16,7 @@ mod crashes;
 mod dead_connections;
 mod deleted_jobs;
 mod duplicates;
+mod edge;
 mod failures;
 mod false_alarms;
 mod fence;

@@ -121,7 +121,15 @@ impl<const MIN: u32, const MAX: u32> Number<MIN, MAX> {
 
 impl<const MIN: u32, const MAX: u32> FieldValue for Number<MIN, MAX> {
     fn from_json(json: &RawValue) -> Result<Self, Mistake> {
-        Self::checked(serde_json::from_str(json.get()).ok(), MistakeCode::WrongType)
+        // To JSON Schema 57.0 is an integer too (draft 2020-12 validation, section 6.1.1).
+        let whole = |number: f64| {
+            let is_one = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is one")]
+            is_one.then_some(number as u32)
+        };
+        let number = serde_json::from_str::<u32>(json.get()).ok();
+        let number = number.or_else(|| whole(serde_json::from_str(json.get()).ok()?));
+        Self::checked(number, MistakeCode::WrongType)
     }
 
     fn from_text(text: &str) -> Result<Self, Mistake> {
@@ -248,6 +256,10 @@ mod tests {
             assert_eq!(Small::from_json(json(text)).unwrap_err().code, code, "{text}");
         }
         assert_eq!((Small::from_json(json("1")), Small::from_text("9")), (Ok(Number(1)), Ok(Number(9))));
+        assert_eq!(
+            (Small::from_json(json("7.0")), Small::from_json(json("0.7e1"))),
+            (Ok(Number(7)), Ok(Number(7)))
+        );
         assert!(Small::from_text("").is_err() && Small::from_text("1 ").is_err());
     }
 

@@ -1,5 +1,7 @@
 //! The API's document and the table of problems are what the code says. `UPDATE_DOCS=1` writes them.
 
+mod breaking;
+
 use std::{fs, path::PathBuf};
 
 const HOW: &str = "differs: UPDATE_DOCS=1 cargo test -p api-service --test document";
@@ -56,4 +58,15 @@ fn the_problems_of_nginx_are_in_the_table() {
         found += 1;
     }
     assert!(found > 10, "{found}");
+}
+
+/// A client of the first version goes on working, or `docs/api-changes.md` tells it what has changed.
+#[test]
+fn what_breaks_a_client_is_told() {
+    let frozen = fs::read_to_string(path("api-service/fixtures/v1/openapi.json")).unwrap();
+    let frozen = serde_json::from_str(&frozen).unwrap();
+    let told = fs::read_to_string(path("docs/api-changes.md")).unwrap();
+    let breaks = breaking::breaking_changes(&frozen, &api_service::document().unwrap());
+    let untold: Vec<String> = breaks.into_iter().filter(|found| !told.contains(found.as_str())).collect();
+    assert!(untold.is_empty(), "docs/api-changes.md has to say why:\n{}", untold.join("\n"));
 }

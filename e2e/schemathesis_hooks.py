@@ -1,0 +1,44 @@
+"""What schemathesis can not know of the API's document (e2e/schemathesis)."""
+
+import json
+import pathlib
+import uuid
+
+import schemathesis
+
+DOCUMENT = json.loads((pathlib.Path(__file__).parent.parent / "docs/openapi.json").read_text())
+CREATE = DOCUMENT["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+PAYLOADS = {kind: example["value"]["payload"] for kind, example in CREATE["examples"].items()}
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    """Mends requests that are not what they are taken for."""
+    if case.meta is None:
+        return
+    if case.meta.generation.mode.is_positive:
+        mend_what_no_schema_says(case)
+    elif (case.headers or {}).get("Idempotency-Key") == "":
+        # nginx hands on no header that is empty: to the service it is as if there were none.
+        case.headers["Idempotency-Key"] = "x" * 257
+
+
+def mend_what_no_schema_says(case):
+    """By the schemas these are right; they are refused for what happened before, or for what goes with what."""
+    body = case.body if isinstance(case.body, dict) else {}
+    jobs = [job for job in body.get("jobs") or [body] if isinstance(job, dict)]
+    for job in jobs:
+        # The payload of a kind that every worker knows has a schema of its own: GET /v1/kinds.
+        if isinstance(job.get("kind"), str) and job["kind"] in PAYLOADS:
+            job["payload"] = PAYLOADS[job["kind"]]
+    if (case.headers or {}).get("Idempotency-Key"):
+        # A key that was used for another request is refused; so are keys of jobs beside one of their batch.
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
+        for job in jobs:
+            job.pop("idempotency_key", None)
+    if case.query and "page_token" in case.query:
+        # A token is good for the filters that it was given out for.
+        case.query["page_token"] = ""
+    if case.path == "/" and "object_id" in body:
+        # The older system answers 400 to an object that has had a job.
+        body["object_id"] = str(uuid.uuid4())
