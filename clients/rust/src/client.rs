@@ -15,9 +15,6 @@ use crate::{Attempt, Error, Job, NewJob, Problem};
 /// The longest that one request waits for a job's end.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// How much longer than that an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// How a client behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -25,11 +22,20 @@ pub struct Settings {
     pub retries: usize,
     /// The first pause before that, doubled each time, with jitter; 100 ms by default. `Retry-After` comes first.
     pub first_pause: Duration,
+    /// How long an answer may take, besides what the service was asked to wait; 15 s by default.
+    pub answer_timeout: Duration,
+    /// Whether the environment's proxies are used (`HTTP_PROXY` and others); true by default.
+    pub proxies: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retries: 5, first_pause: Duration::from_millis(100) }
+        Self {
+            retries: 5,
+            first_pause: Duration::from_millis(100),
+            answer_timeout: Duration::from_secs(15),
+            proxies: true,
+        }
     }
 }
 
@@ -48,13 +54,15 @@ struct Request<'a> {
     query: &'a [(&'static str, String)],
     key: Option<&'a str>,
     body: Option<serde_json::Value>,
+    /// How long the service was asked to wait.
+    wait: Duration,
     /// Whether doing it twice is the same as doing it once.
     may_repeat: bool,
 }
 
 impl<'a> Request<'a> {
     const fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, query: &[], key: None, body: None, may_repeat: true }
+        Self { method, path, query: &[], key: None, body: None, wait: Duration::ZERO, may_repeat: true }
     }
 }
 
@@ -72,7 +80,8 @@ impl Client {
     /// # Errors
     /// Where no HTTP client can be made.
     pub fn with_settings(address: &str, settings: Settings) -> Result<Self, Error> {
-        let http = reqwest::Client::builder().timeout(MAX_WAIT + ANSWER_TIMEOUT).build()?;
+        let http = reqwest::Client::builder();
+        let http = if settings.proxies { http } else { http.no_proxy() }.build()?;
         Ok(Self { http, base: address.trim_end_matches('/').to_owned(), settings })
     }
 
@@ -136,9 +145,10 @@ impl Client {
     pub async fn wait(&self, id: JobId, at_most: Duration) -> Result<Job, Error> {
         let (deadline, path) = (Instant::now() + at_most, format!("/v1/jobs/{id}"));
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait_s = left.min(MAX_WAIT).as_secs_f64().ceil().to_string();
-            let job: Job = self.get_json(&path, &[("wait_s", wait_s)]).await?;
+            let wait = deadline.saturating_duration_since(Instant::now()).min(MAX_WAIT);
+            let query = [("wait_s", wait.as_secs_f64().ceil().to_string())];
+            let request = Request { query: &query, wait, ..Request::new(Method::GET, &path) };
+            let job: Job = self.send(request).await?;
             if job.status.is_terminal() || Instant::now() >= deadline {
                 return Ok(job);
             }
@@ -199,7 +209,7 @@ impl Client {
 
     /// The answer that is wanted; sends the request again where that can help.
     async fn answer(&self, request: &Request<'_>) -> Result<Response, Error> {
-        let Settings { retries, first_pause } = self.settings;
+        let Settings { retries, first_pause, .. } = self.settings;
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(first_pause)
             .with_jitter()
@@ -221,7 +231,7 @@ impl Client {
 
     async fn try_once(&self, request: &Request<'_>) -> Result<Response, Error> {
         let mut builder = self.http.request(request.method.clone(), format!("{}{}", self.base, request.path));
-        builder = builder.query(request.query);
+        builder = builder.query(request.query).timeout(request.wait + self.settings.answer_timeout);
         if let Some(key) = request.key {
             builder = builder.header("idempotency-key", key);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bson::doc;
 use e2e::{App, Shared};
 use futures::TryStreamExt;
-use hasty_client::{Client, Error, Filter, JobId, NewJob, Status};
+use hasty_client::{Client, Error, Filter, JobId, NewJob, Settings, Status};
 use serde_json::json;
 use stack::Stack;
 use tokio::process::Command;
@@ -21,6 +21,10 @@ fn noop(queue: &str) -> NewJob {
     NewJob::new("noop").unwrap().queue(queue.parse().unwrap())
 }
 
+fn client(app: &App) -> Client {
+    Client::with_settings(app.stack().url(), Settings { proxies: false, ..Settings::default() }).unwrap()
+}
+
 fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
     let error = answer.expect_err("it is refused");
     error.code().unwrap_or_else(|| panic!("{error:?}")).to_owned()
@@ -29,7 +33,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
 #[tokio::test]
 async fn the_rust_client_creates_waits_lists_and_cancels() {
     let app = STACK.app().await;
-    let client = Client::new(app.stack().url()).unwrap();
+    let client = client(&app);
     let shuffle = NewJob::new("shuffle").unwrap().payload(&json!({ "text": "hasty", "pause_s": 0 })).unwrap();
     let job = client.create(&shuffle).await.unwrap();
     let ended = client.wait(job.id, AT_MOST).await.unwrap();
@@ -56,7 +60,7 @@ async fn the_rust_client_creates_waits_lists_and_cancels() {
 #[tokio::test]
 async fn the_rust_client_tells_problems_by_their_code() {
     let app = STACK.app().await;
-    let client = Client::new(app.stack().url()).unwrap();
+    let client = client(&app);
     let ended = client.create_with_key(&noop("default"), "rust-1").await.unwrap();
     client.wait(ended.id, AT_MOST).await.unwrap();
     let unended = client.create(&noop("rust-nobody").object_id("rust-object")).await.unwrap();
@@ -86,7 +90,7 @@ async fn the_rust_client_tells_problems_by_their_code() {
 async fn the_rust_client_creates_once_what_it_asks_for_twice() {
     let stack = Stack::builder().api(2).workers(0).api_env(0, "FAILPOINTS", "api.create.stored=1*return");
     let app = App::start(stack).await;
-    let client = Client::new(app.stack().url()).unwrap();
+    let client = client(&app);
     let mut created = HashSet::new();
     while app.stack().api(0).is_running() {
         created.insert(client.create(&noop("rust-once")).await.unwrap().id);

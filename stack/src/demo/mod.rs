@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hasty_client::{Client, Error, Job, NewJob, Status};
+use hasty_client::{Client, Error, Job, NewJob, Settings, Status};
 use serde_json::json;
 use stack::{Profile, Stack};
 
@@ -101,7 +101,7 @@ fn demo_jobs() -> Result<Vec<DemoJob>> {
 
 /// Creates the jobs, shows them to their ends; whether all went as expected.
 async fn show(stack: &Stack) -> Result<bool> {
-    let client = Client::new(stack.url())?;
+    let client = Client::with_settings(stack.url(), Settings { proxies: false, ..Settings::default() })?;
     let refused = refuses_a_duplicate(&client).await?;
 
     let (mut table, mut ends) = (Table::new(terminal::is_watched()), Vec::new());
