@@ -38,7 +38,9 @@ impl FromStr for IfNoneMatch {
     }
 }
 
-impl StringValue for IfNoneMatch {}
+impl StringValue for IfNoneMatch {
+    const IS_LIST: bool = true;
+}
 
 impl IfNoneMatch {
     /// By weak comparison: a proxy that compresses makes a tag weak.

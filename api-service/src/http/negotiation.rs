@@ -9,9 +9,10 @@ use actix_web::{
     dev::{ResourceDef, ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{self, Accept, Header, HeaderName, HeaderValue},
+        header::{self, Accept, Header, HeaderName, HeaderValue, Quality, QualityItem},
     },
     middleware::Next,
+    mime::Mime,
 };
 use percent_encoding::percent_decode_str;
 use utoipa::openapi::{OpenApi, RefOr, path::Operation, path::PathItem};
@@ -143,15 +144,21 @@ impl Answers {
             return true;
         }
         let Ok(Accept(ranges)) = Accept::parse(request) else { return true };
-        ranges.is_empty()
-            || ranges.iter().filter(|range| range.quality > header::Quality::ZERO).any(|range| {
-                self.content_types.iter().any(|content_type| {
-                    let (main, sub) = content_type.split_once('/').unwrap_or_default();
-                    let (wanted, wanted_sub) = (range.item.type_().as_str(), range.item.subtype().as_str());
-                    wanted == "*" || (wanted == main && (wanted_sub == "*" || wanted_sub == sub))
-                })
-            })
+        ranges.is_empty() || self.content_types.iter().any(|content_type| is_accepted(content_type, &ranges))
     }
+}
+
+/// Whether the most specific range that a content type is in has a quality over 0 (RFC 9110, section 12.5.1).
+fn is_accepted(content_type: &str, ranges: &[QualityItem<Mime>]) -> bool {
+    let main = content_type.split('/').next().unwrap_or_default();
+    let specificity = |range: &Mime| match range.essence_str() {
+        exact if exact == content_type => Some(2),
+        _ if range.subtype() != "*" => None,
+        _ if range.type_() == main => Some(1),
+        _ => (range.type_() == "*").then_some(0),
+    };
+    let matching = ranges.iter().filter_map(|range| Some((specificity(&range.item)?, range.quality)));
+    matching.max_by_key(|(specific, _)| *specific).is_some_and(|(_, quality)| quality > Quality::ZERO)
 }
 
 /// RFC 9745: since when, and where to go instead.

@@ -77,7 +77,9 @@ impl FromStr for Prefer {
     }
 }
 
-impl StringValue for Prefer {}
+impl StringValue for Prefer {
+    const IS_LIST: bool = true;
+}
 
 /// How long an answer waits for the job's end, and what is said about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

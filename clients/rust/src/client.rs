@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use reqwest::{Method, Response, StatusCode, header};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use reqwest::{Method, StatusCode, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared_events::JobId;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -14,6 +13,12 @@ use crate::{Attempt, Error, Job, NewJob, Problem};
 
 /// The longest that one request waits for a job's end.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest pause before a request is sent again, whatever the service says.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// The problem of a job that there is not.
+const NOT_FOUND: &str = "job_not_found";
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
@@ -53,16 +58,28 @@ struct Request<'a> {
     path: &'a str,
     query: &'a [(&'static str, String)],
     key: Option<&'a str>,
-    body: Option<serde_json::Value>,
+    /// In JSON.
+    body: Option<Vec<u8>>,
     /// How long the service was asked to wait.
     wait: Duration,
+    /// When it is no longer sent again.
+    deadline: Option<Instant>,
     /// Whether doing it twice is the same as doing it once.
     may_repeat: bool,
 }
 
 impl<'a> Request<'a> {
     const fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, query: &[], key: None, body: None, wait: Duration::ZERO, may_repeat: true }
+        Self {
+            method,
+            path,
+            query: &[],
+            key: None,
+            body: None,
+            wait: Duration::ZERO,
+            deadline: None,
+            may_repeat: true,
+        }
     }
 }
 
@@ -98,8 +115,8 @@ impl Client {
     /// # Errors
     /// [`Error`]; `idempotency_key_reused` where it was another request, `job_gone` where that job is gone.
     pub async fn create_with_key(&self, job: &NewJob, key: &str) -> Result<Job, Error> {
-        let body = serde_json::to_value(job).map_err(|error| Error::Invalid(error.to_string()))?;
-        let request = Request { key: Some(key), body: Some(body), ..Request::new(Method::POST, "/v1/jobs") };
+        let request =
+            Request { key: Some(key), body: Some(json(job)?), ..Request::new(Method::POST, "/v1/jobs") };
         self.send(request).await
     }
 
@@ -108,6 +125,10 @@ impl Client {
     /// # Errors
     /// [`Error`] where none was created.
     pub async fn create_all(&self, jobs: &[NewJob]) -> Result<Vec<Result<Job, Problem>>, Error> {
+        #[derive(Serialize)]
+        struct Jobs<'a> {
+            jobs: &'a [NewJob],
+        }
         #[derive(Deserialize)]
         struct Results {
             results: Vec<One>,
@@ -118,7 +139,7 @@ impl Client {
             error: Option<Problem>,
         }
         let key = Uuid::new_v4().to_string();
-        let body = json!({ "jobs": jobs });
+        let body = json(&Jobs { jobs })?;
         let request =
             Request { key: Some(&key), body: Some(body), ..Request::new(Method::POST, "/v1/jobs/batch") };
         let Results { results } = self.send(request).await?;
@@ -143,26 +164,34 @@ impl Client {
     /// # Errors
     /// [`Error`]; `job_not_found`.
     pub async fn wait(&self, id: JobId, at_most: Duration) -> Result<Job, Error> {
-        let (deadline, path) = (Instant::now() + at_most, format!("/v1/jobs/{id}"));
+        // Without one where it is further away than time goes.
+        let (deadline, path) = (Instant::now().checked_add(at_most), format!("/v1/jobs/{id}"));
         loop {
-            let wait = deadline.saturating_duration_since(Instant::now()).min(MAX_WAIT);
+            let left =
+                deadline.map_or(MAX_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let wait = left.min(MAX_WAIT);
             let query = [("wait_s", wait.as_secs_f64().ceil().to_string())];
-            let request = Request { query: &query, wait, ..Request::new(Method::GET, &path) };
+            let request = Request { query: &query, wait, deadline, ..Request::new(Method::GET, &path) };
             let job: Job = self.send(request).await?;
-            if job.status.is_terminal() || Instant::now() >= deadline {
+            if job.status.is_terminal() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(job);
             }
         }
     }
 
-    /// Has a job cancelled, and shows how far that is after a second at most.
+    /// Has a job cancelled, and shows how far that is after a second at most. It is not sent again where there was no
+    /// answer: meanwhile the job may have a next run.
     ///
     /// # Errors
     /// [`Error`]; `job_not_found`, `already_ended`.
     pub async fn cancel(&self, id: JobId, reason: Option<&str>) -> Result<Job, Error> {
-        let (path, body) =
-            (format!("/v1/jobs/{id}/cancel"), reason.map(|reason| json!({ "reason": reason })));
-        self.send(Request { body, ..Request::new(Method::POST, &path) }).await
+        #[derive(Serialize)]
+        struct Cancel<'a> {
+            reason: &'a str,
+        }
+        let path = format!("/v1/jobs/{id}/cancel");
+        let body = reason.map(|reason| json(&Cancel { reason })).transpose()?;
+        self.send(Request { body, may_repeat: false, ..Request::new(Method::POST, &path) }).await
     }
 
     /// Starts the next run of a job that has ended. It is not sent again where there was no answer.
@@ -204,49 +233,72 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
-        Ok(self.answer(&request).await?.json().await?)
+        let body = self.answer(&request).await?;
+        serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))
     }
 
     /// The answer that is wanted; sends the request again where that can help.
-    async fn answer(&self, request: &Request<'_>) -> Result<Response, Error> {
+    async fn answer(&self, request: &Request<'_>) -> Result<Vec<u8>, Error> {
         let Settings { retries, first_pause, .. } = self.settings;
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(first_pause)
             .with_jitter()
             .with_max_times(retries)
             .build();
+        let mut is_first = true;
         loop {
             let error = match self.try_once(request).await {
                 Ok(answer) => return Ok(answer),
+                // The first one was carried out after all.
+                Err(error)
+                    if request.method == Method::DELETE && !is_first && error.code() == Some(NOT_FOUND) =>
+                {
+                    return Ok(Vec::new());
+                }
                 Err(error) => error,
             };
-            let Some(pause) = pauses.next().filter(|_| may_help(request, &error)) else { return Err(error) };
+            is_first = false;
+            let is_over = request.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let Some(pause) = pauses.next().filter(|_| !is_over && may_help(request, &error)) else {
+                return Err(error);
+            };
             let told = match &error {
                 Error::Problem(problem) => problem.retry_after_s.map(Duration::from_secs),
                 _ => None,
             };
-            tokio::time::sleep(told.unwrap_or(pause)).await;
+            let left = request.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let pause = told.unwrap_or(pause).min(MAX_PAUSE);
+            tokio::time::sleep(left.map_or(pause, |left| pause.min(left))).await;
         }
     }
 
-    async fn try_once(&self, request: &Request<'_>) -> Result<Response, Error> {
+    async fn try_once(&self, request: &Request<'_>) -> Result<Vec<u8>, Error> {
         let mut builder = self.http.request(request.method.clone(), format!("{}{}", self.base, request.path));
         builder = builder.query(request.query).timeout(request.wait + self.settings.answer_timeout);
         if let Some(key) = request.key {
             builder = builder.header("idempotency-key", key);
         }
         if let Some(body) = &request.body {
-            builder = builder.json(body);
+            builder = builder.header(header::CONTENT_TYPE, "application/json").body(body.clone());
         }
         let answer = builder.send().await?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after_s = retry_after.and_then(|text| text.parse().ok());
-        let problem: Problem = answer.json().await?;
+        let is_success = answer.status().is_success();
+        // A body that breaks off is no answer.
+        let body = answer.bytes().await?;
+        if is_success {
+            return Ok(body.into());
+        }
+        let problem: Problem =
+            serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))?;
         Err(Error::Problem(Box::new(Problem { retry_after_s, ..problem })))
     }
+}
+
+/// A body, to the letter: no part of it is read on the way.
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::Invalid(error.to_string()))
 }
 
 /// Whether the same request may be answered better later, without doing something twice.
@@ -259,6 +311,6 @@ fn may_help(request: &Request<'_>, error: &Error) -> bool {
                 || gone_through.iter().any(|status| problem.status == status.as_u16()) && request.may_repeat
         }
         Error::NoAnswer(error) => request.may_repeat || error.is_connect(),
-        Error::Invalid(_) => false,
+        Error::Invalid(_) | Error::Unreadable(_) => false,
     }
 }

@@ -10,9 +10,12 @@ pub enum Error {
     /// The service has refused it.
     #[error("{0}")]
     Problem(Box<Problem>),
-    /// There was no answer, or none that could be read; what was asked for may have been done.
+    /// There was no answer, or not all of it; what was asked for may have been done.
     #[error("no answer from the service")]
     NoAnswer(#[from] reqwest::Error),
+    /// The answer is none that this client can read.
+    #[error("an answer could not be read: {0}")]
+    Unreadable(String),
     /// What is asked for is nothing that can be sent.
     #[error("not a valid request: {0}")]
     Invalid(String),
@@ -24,7 +27,7 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Problem(problem) => Some(&problem.code),
-            Self::NoAnswer(_) | Self::Invalid(_) => None,
+            Self::NoAnswer(_) | Self::Unreadable(_) | Self::Invalid(_) => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bson::doc;
 use e2e::{App, Shared};
 use futures::TryStreamExt;
-use hasty_client::{Client, Error, Filter, JobId, NewJob, Settings, Status};
+use hasty_client::{Client, Error, Filter, JobId, JsonText, NewJob, Settings, Status};
 use serde_json::json;
 use stack::Stack;
 use tokio::process::Command;
@@ -42,6 +42,16 @@ async fn the_rust_client_creates_waits_lists_and_cancels() {
         (Status::Finished, r#"{"text":"hasty"}"#.len())
     );
     assert_eq!(client.attempts(job.id).await.unwrap().len(), 1);
+
+    // A payload goes to the letter.
+    let text = r#"{"z":1.0e2,"a":123456789012345678901234567890}"#;
+    let payload = JsonText::from_stored(text.to_owned()).unwrap();
+    let own = NewJob::new("own").unwrap().payload(&payload).unwrap();
+    let mut sent = vec![client.create(&own).await.unwrap()];
+    sent.extend(client.create_all(&[own]).await.unwrap().into_iter().map(Result::unwrap));
+    for job in sent {
+        assert_eq!(client.get(job.id).await.unwrap().payload.unwrap().as_str(), text);
+    }
 
     // More than a page.
     let created = client.create_all(&vec![noop("rust-list"); 70]).await.unwrap();

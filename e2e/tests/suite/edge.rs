@@ -46,6 +46,10 @@ async fn an_answer_waits_as_long_as_the_client_prefers() {
     let path = format!("/v1/jobs/{}", ended.job().id);
     let read = app.send(app.request(Method::GET, &path).header("prefer", "wait=1")).await.expect(200);
     assert_eq!(read.header("preference-applied"), Some("wait=1"));
+    // Several headers are one list.
+    let several =
+        app.request(Method::GET, &path).header("prefer", "respond-async").header("prefer", "wait=2");
+    assert_eq!(app.send(several).await.expect(200).header("preference-applied"), Some("wait=2"));
     let read = app.send(app.request(Method::GET, &path).header("prefer", "wait=soon")).await.expect(200);
     assert_eq!(read.header("preference-applied"), None);
 }
@@ -89,6 +93,8 @@ async fn an_answer_is_in_a_content_type_that_the_client_accepts() {
         ("/v1/jobs", "*/*;q=0.1", 200),
         ("/v1/jobs", "text/html", 406),
         ("/v1/jobs", "application/json;q=0", 406),
+        ("/v1/jobs", "application/json;q=0, */*", 406),
+        ("/v1/jobs", "*/*;q=0, application/json", 200),
         ("/problems/invalid-field", "text/html", 200),
         ("/problems/invalid-field", "application/json", 406),
     ] {

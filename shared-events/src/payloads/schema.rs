@@ -12,6 +12,9 @@ use utoipa::{
 use super::{BadPayload, Payload};
 use crate::JsonText;
 
+/// The most errors of one payload that are told.
+const MAX_ERRORS: usize = 100;
+
 /// The schema of a payload type, ready to check payloads.
 #[derive(Debug)]
 pub struct PayloadSchema<T> {
@@ -42,12 +45,12 @@ impl<T: Payload> PayloadSchema<T> {
     /// Reads and checks a payload.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All that is wrong with it, the first hundred.
     pub fn read(&self, payload: &JsonText) -> Result<T, Vec<BadPayload>> {
         let unreadable = |error: serde_json::Error| vec![BadPayload::new("", error.to_string())];
         let value: Value = serde_json::from_str(payload.as_str()).map_err(unreadable)?;
         let wrong: Vec<BadPayload> =
-            self.validator.iter_errors(&value).flat_map(|error| told(&error)).collect();
+            self.validator.iter_errors(&value).flat_map(|error| told(&error)).take(MAX_ERRORS).collect();
         if !wrong.is_empty() {
             return Err(wrong);
         }
@@ -75,6 +78,7 @@ fn told(error: &ValidationError<'_>) -> Vec<BadPayload> {
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
             .iter()
+            .take(MAX_ERRORS)
             .map(|name| BadPayload::new(&inside(name), "is not a field of this kind's payload"))
             .collect(),
         ValidationErrorKind::Type { .. } if path.is_empty() => here("must be a JSON object".to_owned()),

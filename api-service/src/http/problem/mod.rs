@@ -31,9 +31,6 @@ pub(super) use responses::example;
 /// The content type of all problems.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// The most errors that one problem names.
-const MAX_ERRORS: usize = 100;
-
 /// A type of problem, as clients meet it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProblemType {
@@ -186,9 +183,8 @@ impl Problem {
     /// The same, because of these mistakes. The first hundred are named, the others counted.
     #[must_use]
     pub fn because(mut self, mistakes: Mistakes) -> Self {
-        let (mut errors, not_kept, malformed) = mistakes.into_parts();
-        self.errors_omitted = errors.len().saturating_sub(MAX_ERRORS) + not_kept;
-        errors.truncate(MAX_ERRORS);
+        let (errors, not_kept, malformed) = mistakes.into_parts();
+        self.errors_omitted = not_kept;
         let first = errors.first().map(|error| match self.errors_omitted {
             0 => format!("{} {}", error.field, error.message),
             omitted => format!("{} {}; {omitted} errors are not named", error.field, error.message),

@@ -6,7 +6,7 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use shared_events::json_text::{MAX_JSON_DEPTH, depth};
 
-use super::{Mistake, MistakeCode, Mistakes, Place};
+use super::{Mistake, MistakeCode, Mistakes, Place, mistakes::MAX_NAME_BYTES};
 
 /// The most names of one object that are kept: whatever they are, one that has more is refused.
 const MAX_NAMES: usize = 1000;
@@ -58,6 +58,8 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
                 let (mut fields, mut not_kept) = (BTreeMap::new(), 0);
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                     if fields.contains_key(&name) {
+                        // A name may be as long as the body, and longer still when it is written.
+                        let name = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
                         return Err(de::Error::custom(format_args!("field {name:?} appears twice")));
                     }
                     if fields.len() < MAX_NAMES {

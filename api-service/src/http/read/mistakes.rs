@@ -6,7 +6,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The most bytes of a field's name that are repeated to the client.
-const MAX_NAME_BYTES: usize = 128;
+pub(super) const MAX_NAME_BYTES: usize = 128;
+
+/// The most errors that are kept; more are counted.
+const MAX_ERRORS: usize = 100;
+
+/// The most bytes of the parser's words about a body that it can not read.
+const MAX_WHY_BYTES: usize = 300;
 
 /// Where in a request something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -91,15 +97,21 @@ pub struct Mistakes {
 impl Mistakes {
     /// The body can not be read at all.
     #[must_use]
-    pub fn malformed(why: String) -> Self {
+    pub fn malformed(mut why: String) -> Self {
+        why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
         Self { malformed: Some(why), ..Self::default() }
     }
 
-    /// Adds one; a name that is longer than any that there is, is cut.
+    /// Adds one, or counts it where there are a hundred; a name that is longer than any that there is, is cut.
     pub fn add(&mut self, place: Place, field: impl Into<String>, mistake: Mistake) {
+        if self.errors.len() >= MAX_ERRORS {
+            self.not_kept += 1;
+            return;
+        }
         let mut field = field.into();
         if field.len() > MAX_NAME_BYTES {
             field.truncate(field.floor_char_boundary(MAX_NAME_BYTES));
+            field.shrink_to_fit();
             field.push('…');
         }
         let Mistake { code, message } = mistake;
@@ -108,15 +120,16 @@ impl Mistakes {
 
     /// The same mistakes, and those.
     pub(super) fn extend(&mut self, more: Self) {
-        self.errors.extend(more.errors);
-        self.not_kept += more.not_kept;
+        let room = MAX_ERRORS - self.errors.len().min(MAX_ERRORS);
+        self.not_kept += more.not_kept + more.errors.len().saturating_sub(room);
+        self.errors.extend(more.errors.into_iter().take(room));
         self.malformed = self.malformed.take().or(more.malformed);
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.errors.is_empty() && self.malformed.is_none()
+        self.errors.is_empty() && self.not_kept == 0 && self.malformed.is_none()
     }
 
     /// Whether the body can not be read at all.

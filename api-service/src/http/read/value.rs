@@ -35,9 +35,13 @@ pub trait FieldValue: Sized {
     fn from_texts(texts: &[Cow<'_, str>]) -> Result<Self, Mistake> {
         match texts {
             [text] => Self::from_text(text),
-            _ => Err(Mistake::new(MistakeCode::Repeated, "is given more than once")),
+            _ => Err(repeated()),
         }
     }
+}
+
+fn repeated() -> Mistake {
+    Mistake::new(MistakeCode::Repeated, "is given more than once")
 }
 
 fn string(json: &RawValue) -> Result<Cow<'_, str>, Mistake> {
@@ -51,7 +55,10 @@ fn string(json: &RawValue) -> Result<Cow<'_, str>, Mistake> {
 }
 
 /// A type that is a string wherever it is, and checks itself where it is parsed.
-pub trait StringValue: FromStr<Err: fmt::Display> {}
+pub trait StringValue: FromStr<Err: fmt::Display> {
+    /// Whether several headers of that name are one list (RFC 9110, section 5.3).
+    const IS_LIST: bool = false;
+}
 
 impl<T: StringValue> FieldValue for T {
     fn from_json(json: &RawValue) -> Result<Self, Mistake> {
@@ -60,6 +67,14 @@ impl<T: StringValue> FieldValue for T {
 
     fn from_text(text: &str) -> Result<Self, Mistake> {
         text.parse().map_err(|error: T::Err| Mistake::new(MistakeCode::WrongFormat, error.to_string()))
+    }
+
+    fn from_texts(texts: &[Cow<'_, str>]) -> Result<Self, Mistake> {
+        match texts {
+            [text] => Self::from_text(text),
+            texts if T::IS_LIST => Self::from_text(&texts.join(", ")),
+            _ => Err(repeated()),
+        }
     }
 }
 
