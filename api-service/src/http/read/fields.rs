@@ -200,6 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn an_endless_name_that_comes_twice_is_cut() {
+        let name = "\u{7f}".repeat(1 << 20);
+        let body = format!("{{\"{name}\":1,\"{name}\":1}}");
+        let problem = Problem::from(Fields::of_json(body.as_bytes()).unwrap_err());
+        assert!(serde_json::to_string(&problem).unwrap().len() < 4000);
+    }
+
+    #[test]
+    fn no_more_mistakes_are_kept_than_are_told() {
+        let names: Vec<String> = (0..1000).map(|number| format!("\"u{number}\":0")).collect();
+        let body = format!("{{{}}}", names.join(","));
+        let mut all = Mistakes::default();
+        for _ in 0..50 {
+            all.extend(Fields::of_json(body.as_bytes()).unwrap().finish());
+        }
+        let (errors, not_kept, _) = all.into_parts();
+        assert_eq!((errors.len(), not_kept), (100, 49_900));
+    }
+
+    #[test]
     fn an_endless_name_is_cut() {
         let body = format!("{{\"{}\":1}}", "n".repeat(1 << 20));
         let problem = Problem::from(Fields::of_json(body.as_bytes()).unwrap().finish());
