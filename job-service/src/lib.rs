@@ -22,7 +22,7 @@ use actix_web::dev::Server;
 use anyhow::Context;
 use service_kit::{
     BackgroundTasks, Broker, ByteBudget, Health, Mongo, StoreError,
-    nats::{acked_leftovers, messages::MessageReader},
+    nats::{messages::MessageReader, work_queues},
     settings::CommonSettings,
     telemetry::chain,
 };
@@ -162,8 +162,8 @@ fn background_tasks(
     let mut tasks = BackgroundTasks::new();
     let streams = broker.clone();
     tasks.start("streams", |stop| async move { streams.keep_streams(&stop).await });
-    tasks.start("acked-leftovers", |stop| async move {
-        acked_leftovers::remove(&broker, &consumers, &stop).await;
+    tasks.start("work-queues", |stop| async move {
+        work_queues::look_after(&broker, &consumers, &stop).await;
     });
     tasks.start("clock", |stop| async move { follow_clock(&clock_ledger, lease, &stop).await });
     tasks.start("leases", |stop| async move { renew_leases(&ledger, &active, lease, &stop).await });

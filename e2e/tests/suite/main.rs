@@ -2,7 +2,6 @@
 //! `cargo test -p e2e gaps::` runs the tests of one file.
 #![allow(clippy::unwrap_used)]
 
-mod acked_leftovers;
 mod any_request;
 mod batches;
 mod blocking;
@@ -53,4 +52,5 @@ mod streams_lost;
 mod trace;
 mod unreadable_documents;
 mod waiting;
+mod work_queues;
 mod workers;

@@ -1,0 +1,111 @@
+//! Looks after the consumers of work queues, for what the server can lose when it dies or comes back with an older copy
+//! of its files: messages that nobody gets again, although they are there.
+//!
+//! - One that was acked. The server writes what a consumer has acked and what the stream has removed one after the other,
+//!   and one that dies between can come back with the first alone. Such a message is removed: it would take room for as
+//!   long as the stream keeps messages.
+//! - One that is delivered by the server's account, and whose time to come again the server has forgotten. Its consumer
+//!   is made anew.
+
+mod stalled;
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{Info, pull};
+use shared_events::streams::ConsumerDefinition;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::stalled::AckFloor;
+use super::{Broker, Connection};
+use crate::{retry::jittered, telemetry::chain};
+
+/// How often they are looked at, besides after every connect: where acks come out of order, a message that was acked is
+/// below the ack floor only later.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How soon they are looked at again where NATS did not answer, or a consumer is not there yet.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Looks after them until told to stop: after every connect, and once a minute or as often as messages come again. Each
+/// consumer has messages of its own.
+pub async fn look_after(broker: &Broker, consumers: &[ConsumerDefinition], stop: &CancellationToken) {
+    let mut connects = broker.nats().connects();
+    let mut watched: Vec<_> = consumers.iter().map(|consumer| (consumer, AckFloor::default())).collect();
+    let every = consumers.iter().map(|consumer| consumer.ack_wait).min().unwrap_or(EVERY).min(EVERY);
+    loop {
+        connects.mark_unchanged();
+        let pause = match look(broker, &mut watched).await {
+            Ok(()) => every,
+            Err(error) => {
+                debug!(error = chain(error.as_ref()), "could not look at the consumers of work queues");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = connects.changed() => {}
+            () = tokio::time::sleep(jittered(pause)) => {}
+        }
+    }
+}
+
+async fn look(broker: &Broker, watched: &mut [(&ConsumerDefinition, AckFloor)]) -> anyhow::Result<()> {
+    for (definition, ack_floor) in watched {
+        let connection = broker.nats().connection();
+        let (name, stream) = (definition.name.as_str(), definition.stream);
+        let consumer =
+            broker.jetstream().get_consumer_from_stream::<pull::Config, _, _>(name, stream).await?;
+        let info = consumer.cached_info();
+        remove_acked(broker, connection, definition, info).await?;
+        if ack_floor.stands_still(info) {
+            make_anew(broker, connection, info).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Everything of a consumer up to its ack floor is acked.
+async fn remove_acked(
+    broker: &Broker,
+    connection: Connection,
+    definition: &ConsumerDefinition,
+    info: &Info,
+) -> anyhow::Result<()> {
+    if info.ack_floor.stream_sequence == 0 {
+        return Ok(());
+    }
+    let messages = broker.jetstream().get_stream_no_info(definition.stream).await?;
+    ensure_is_still(broker, connection)?;
+    let purge = messages.purge().sequence(info.ack_floor.stream_sequence + 1);
+    let purged = match &definition.filter_subject {
+        Some(subject) => purge.filter(subject).await?,
+        None => purge.await?,
+    };
+    if purged.purged > 0 {
+        let (stream, consumer) = (definition.stream, &definition.name);
+        info!(removed = purged.purged, stream, consumer, "removed messages that were acked");
+    }
+    Ok(())
+}
+
+/// Deletes a consumer. Who reads it creates it again, and it delivers all messages that are not acked; those that
+/// somebody still handles come twice, and change nothing.
+async fn make_anew(broker: &Broker, connection: Connection, info: &Info) -> anyhow::Result<()> {
+    let stream = broker.jetstream().get_stream_no_info(&info.stream_name).await?;
+    ensure_is_still(broker, connection)?;
+    stream.delete_consumer(&info.name).await?;
+    warn!(
+        stream = info.stream_name,
+        consumer = info.name,
+        unacked = info.num_ack_pending,
+        "messages did not come again; consumer made anew"
+    );
+    Ok(())
+}
+
+/// What is connected by now may be another store, whose sequences and consumers are others.
+fn ensure_is_still(broker: &Broker, connection: Connection) -> anyhow::Result<()> {
+    anyhow::ensure!(broker.nats().is_still(connection), "the connection is another one");
+    Ok(())
+}
