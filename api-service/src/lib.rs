@@ -30,7 +30,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
     http::{ProblemType, ServerSettings, problem::types},
-    jobs::{Creator, Jobs, Lifecycle, Outbox, Retention, Waiters},
+    jobs::{Creator, Jobs, Lifecycle, Outbox, OwnRetention, Retention, Waiters},
+    legacy::WorkSettings,
     outbox::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
     },
@@ -107,7 +108,7 @@ impl App {
             server_settings,
             health,
             (api(), problem_types()),
-            routes(creator, jobs.clone(), lifecycle),
+            routes(creator, jobs.clone(), lifecycle, settings.work.clone()),
         )?;
         let parts = Parts { jobs, unmarking, generations, states, store, broadcasts, settings };
         Ok(Self { server, address, broker, relay, parts, grace })
@@ -182,10 +183,13 @@ fn routes(
     creator: Creator,
     jobs: Jobs,
     lifecycle: Lifecycle,
+    work: WorkSettings,
 ) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     let (creator, jobs, lifecycle) = (Data::new(creator), Data::new(jobs), Data::new(lifecycle));
+    let work = Data::new(work);
     move |app| {
         app.app_data(creator.clone()).app_data(jobs.clone()).app_data(lifecycle.clone());
+        app.app_data(work.clone());
         domains(app);
     }
 }
@@ -217,6 +221,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     });
     let make_room = MakeRoom::new(broker.clone(), applied);
     let retention = Retention { jobs: jobs.clone(), kept: settings.common.retention };
+    let own_retention = OwnRetention { jobs: jobs.clone(), kept: settings.common.retention };
     let (letters, reconcile) = (Arc::clone(&events), settings.jobs.reconcile);
 
     let mut tasks = BackgroundTasks::new();
@@ -233,5 +238,6 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
         mongo.take_up_dead_letters(letters.as_ref(), wait, &stop).await;
     });
     tasks.start("retention", |stop| async move { retention.run(&stop).await });
+    tasks.start("own-retention", |stop| async move { own_retention.run(&stop).await });
     tasks
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use service_kit::settings::{CommonSettings, ReadSettings, Reader};
 
-use crate::http::Allowed;
+use crate::{http::Allowed, legacy::WorkSettings};
 
 /// All settings of a replica.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub allowed: Allowed,
     /// How jobs are taken and announced.
     pub jobs: JobSettings,
+    /// How the older work API's jobs are created.
+    pub work: WorkSettings,
 }
 
 /// How jobs are taken and announced.
@@ -59,8 +61,9 @@ impl ReadSettings for Settings {
             .default_shown("the number of cores")
             .number(cores(), 1..=1024);
         let (allowed, jobs) = (read_allowed(from), JobSettings::read(from));
+        let work = WorkSettings::read(from);
         let common = CommonSettings::read(from);
-        Self { addr, http_threads, mongo_uri, mongo_database, common, allowed, jobs }
+        Self { addr, http_threads, mongo_uri, mongo_database, common, allowed, jobs, work }
     }
 }
 

@@ -20,6 +20,7 @@ pub struct JobView {
     pub attempt: u32,
     pub timeout_s: u32,
     pub max_attempts: u32,
+    pub keep_s: Option<u32>,
     #[serde(with = "rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(default, with = "rfc3339::option")]

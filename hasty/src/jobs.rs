@@ -74,6 +74,9 @@ struct Create {
     /// How many attempts may count
     #[arg(long)]
     max_attempts: Option<u32>,
+    /// How long it is kept after its end, in seconds
+    #[arg(long)]
+    keep_s: Option<u32>,
     /// The same key with the same job creates it once
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -141,6 +144,9 @@ impl Create {
         }
         if let Some(attempts) = self.max_attempts {
             job = job.max_attempts(attempts);
+        }
+        if let Some(keep_s) = self.keep_s {
+            job = job.keep_s(keep_s);
         }
         let created = match self.idempotency_key {
             Some(key) => client.create_with_key(&job, &key).await?,

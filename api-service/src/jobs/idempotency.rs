@@ -71,7 +71,7 @@ pub(super) fn may_be_the_same(stored: &str, hash: &str) -> bool {
 }
 
 fn fields(new_job: &NewJob) -> CanonicalObject {
-    let NewJob { kind, payload, queue, priority, object_id, timeout_s, max_attempts } = new_job;
+    let NewJob { kind, payload, queue, priority, object_id, timeout_s, max_attempts, keep_s } = new_job;
     let mut fields = CanonicalObject::default();
     fields.add("kind", &Some(kind), &None);
     fields.add_text("payload", payload.as_str(), "{}");
@@ -80,6 +80,7 @@ fn fields(new_job: &NewJob) -> CanonicalObject {
     fields.add("object_id", &object_id.as_deref(), &None);
     fields.add("timeout_s", timeout_s, &NewJob::default_timeout());
     fields.add("max_attempts", max_attempts, &NewJob::default_max_attempts());
+    fields.add("keep_s", keep_s, &None);
     fields
 }
 
@@ -148,6 +149,7 @@ mod tests {
             r#"{"kind":"noop","object_id":"a"}"#,
             r#"{"kind":"noop","timeout_s":45}"#,
             r#"{"kind":"noop","max_attempts":4}"#,
+            r#"{"kind":"noop","keep_s":60}"#,
             r#"{"kind":"own"}"#,
         ] {
             assert_ne!(request_hash(&new_job(other)), short, "{other}");

@@ -44,6 +44,9 @@ pub struct Job {
     pub timeout_s: u32,
     /// How many attempts may be charged.
     pub max_attempts: u32,
+    /// How long it is kept after its end, in seconds; as long as any other where it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_s: Option<u32>,
     /// When it was created.
     pub created_at: DateTime,
     /// The trace of the request that created it.
@@ -219,6 +222,7 @@ impl Job {
             idempotency_hash: self.idempotency_hash.clone(),
             timeout_s: self.timeout_s,
             max_attempts: self.max_attempts,
+            keep_s: self.keep_s,
             created_at: self.created_at,
             trace: self.trace,
         }

@@ -23,6 +23,9 @@ type TimeoutS = Number<1, { Limits::MAX_TIMEOUT_S }>;
 /// How many attempts may be charged.
 type MaxAttempts = Number<1, { Limits::MAX_ATTEMPTS }>;
 
+/// How long a job is kept after its end, in seconds: up to a year.
+pub type KeepS = Number<1, 31_536_000>;
+
 /// A job that a client asks for.
 #[derive(Debug, Clone, PartialEq, ReadFields, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +52,10 @@ pub struct NewJob {
     /// How many attempts may count: a failure and a lost worker do.
     #[schema(inline, default = NewJob::default_max_attempts)]
     pub max_attempts: MaxAttempts,
+    /// How long it is kept after its end, in seconds; not longer than any other job (`RETENTION_S`). Within a minute after
+    /// that it answers 404.
+    #[schema(inline, example = 3600)]
+    pub keep_s: Option<KeepS>,
 }
 
 impl JsonBody for NewJob {
@@ -74,6 +81,7 @@ impl NewJob {
             object_id: None,
             timeout_s: Self::default_timeout(),
             max_attempts: Self::default_max_attempts(),
+            keep_s: None,
         }
     }
 
@@ -112,6 +120,7 @@ impl NewJob {
             idempotency_hash: hash,
             timeout_s: self.timeout_s.get(),
             max_attempts: self.max_attempts.get(),
+            keep_s: self.keep_s.map(KeepS::get),
             created_at: now,
             trace: Some(trace),
             run: 1,
@@ -179,6 +188,10 @@ mod tests {
             (r#"{"kind":"noop","timeout_s":"1"}"#, false),
             (r#"{"kind":"noop","max_attempts":100}"#, true),
             (r#"{"kind":"noop","max_attempts":101}"#, false),
+            (r#"{"kind":"noop","keep_s":1}"#, true),
+            (r#"{"kind":"noop","keep_s":31536000}"#, true),
+            (r#"{"kind":"noop","keep_s":0}"#, false),
+            (r#"{"kind":"noop","keep_s":31536001}"#, false),
             (r#"{"kind":"noop","object_id":""}"#, false),
             (r#"{"kind":"noop","queue":"Not OK"}"#, false),
             (r#"{"kind":"noop","payload":[]}"#, false),

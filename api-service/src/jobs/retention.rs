@@ -62,14 +62,14 @@ impl Rule for EndedJobs<'_> {
     async fn remove(&self, batch: Vec<Document>, now: DateTime) -> Result<u64, StoreError> {
         let (mut nothing, mut stubs) = (Vec::new(), Vec::new());
         for job in batch.into_iter().filter_map(Kept::read) {
-            match job.life().remains(now, self.0.kept) {
+            match job.remains(now, self.0.kept) {
                 Remains::Job => {}
                 Remains::Stub { until } => stubs.push((job, until)),
-                Remains::Nothing => nothing.push(job.id),
+                Remains::Nothing => nothing.push(job),
             }
         }
         let jobs = &self.0.jobs;
-        Ok(jobs.remove_ended(nothing, before(now, self.0.kept)).await? + jobs.bury(&stubs, now).await?)
+        Ok(jobs.remove(&nothing).await? + jobs.bury(&stubs, now).await?)
     }
 }
 

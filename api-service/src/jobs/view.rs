@@ -36,6 +36,9 @@ pub(super) struct JobView<'a> {
     timeout_s: u32,
     /// How many attempts may count.
     max_attempts: u32,
+    /// How long it is kept after its end, in seconds, where it says so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_s: Option<u32>,
     /// When it was created.
     created_at: Timestamp,
     /// When its latest attempt started.
@@ -108,6 +111,7 @@ impl<'a> From<&'a Job> for JobView<'a> {
             attempt: job.attempt,
             timeout_s: job.timeout_s,
             max_attempts: job.max_attempts,
+            keep_s: job.keep_s,
             created_at: timestamp(job.created_at),
             started_at: job.started_at.map(timestamp),
             next_at: job.next_at.filter(|_| waits).map(timestamp),

@@ -30,6 +30,9 @@ pub struct Job {
     pub timeout_s: u32,
     /// How many attempts may count.
     pub max_attempts: u32,
+    /// How long it is kept after its end, in seconds, where it says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_s: Option<u32>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its latest attempt started.

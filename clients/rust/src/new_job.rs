@@ -21,6 +21,8 @@ pub struct NewJob {
     timeout_s: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_s: Option<u32>,
 }
 
 impl NewJob {
@@ -38,6 +40,7 @@ impl NewJob {
             object_id: None,
             timeout_s: None,
             max_attempts: None,
+            keep_s: None,
         })
     }
 
@@ -78,5 +81,11 @@ impl NewJob {
     #[must_use]
     pub fn max_attempts(self, max_attempts: u32) -> Self {
         Self { max_attempts: Some(max_attempts), ..self }
+    }
+
+    /// How long it is kept after its end, in seconds; 1 to 31,536,000.
+    #[must_use]
+    pub fn keep_s(self, keep_s: u32) -> Self {
+        Self { keep_s: Some(keep_s), ..self }
     }
 }

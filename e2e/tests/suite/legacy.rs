@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use e2e::{JobView, NewJob, Shared};
+use e2e::{App, JobView, NewJob, Shared};
+use reqwest::Method;
 use serde_json::{Value, json};
-use stack::Stack;
+use stack::{Stack, poll};
 use time::OffsetDateTime;
 
 static STACK: Shared = Shared::new(|| Stack::builder().api(2).workers(1).env("WORKER_FAULTS", true));
+
+const SOON: Duration = Duration::from_secs(30);
 
 const SECONDS_SLEPT: std::ops::RangeInclusive<f64> = 15.0..=45.0;
 
@@ -41,6 +44,43 @@ async fn a_job_of_the_older_system_lives_its_whole_life() {
     assert_eq!(ended.result, Some(json!({ "slept_s": slept })));
     let took = ended.ended_at.unwrap() - ended.started_at.unwrap();
     assert!(took.as_seconds_f64() >= slept.as_f64().unwrap(), "said {slept} s, took {took}");
+}
+
+#[tokio::test]
+async fn work_of_the_older_api_is_accepted_and_done() {
+    let app = App::start(Stack::builder().api(2).workers(1).env("WORK_KEEP_S", 1)).await;
+    let worker = app.stack().worker(0);
+    worker.pause();
+    let accepted = app.send(app.request(Method::POST, "/api/work?data=h%C3%A4sty%20jobs")).await.expect(200);
+    let id = only(&accepted.json(), "callback").as_str().unwrap().to_owned();
+    let status = || async { app.get(&format!("/api/status/{id}")).await };
+    assert_eq!(status().await.expect(200).json(), json!({ "status": "accepted", "value": "" }));
+    let job = app.get(&format!("/v1/jobs/{id}")).await.expect(200).job();
+    assert_eq!(job.payload, Some(json!({ "text": "hästy jobs", "pause_s": 3 })));
+    worker.resume();
+    let pending =
+        || async { status().await.expect(200).json() == json!({ "status": "pending", "value": "" }) };
+    poll::until("the work to be taken", SOON, pending).await.unwrap();
+    let done = || async {
+        let answer = status().await.expect(200).json();
+        if answer["status"] == "done" {
+            Ok(answer["value"].as_str().unwrap().to_owned())
+        } else {
+            Err(answer)
+        }
+    };
+    let value = poll::until("the work to be done", SOON, done).await.unwrap();
+    let sorted = |text: &str| {
+        let mut characters: Vec<char> = text.chars().collect();
+        characters.sort_unstable();
+        characters
+    };
+    assert_eq!(sorted(&value), sorted("hästy jobs"));
+    let gone = || async { status().await.status == 404 };
+    poll::until("its time to be over", Duration::from_secs(60), gone).await.unwrap();
+    app.get("/api/status/nonsense").await.expect(404);
+    let wrong = app.send(app.request(Method::POST, "/api/work?date=x")).await.expect(400).problem();
+    assert_eq!(wrong.fields(), ["data", "date"]);
 }
 
 #[tokio::test]

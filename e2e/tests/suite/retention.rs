@@ -6,6 +6,7 @@ use bson::{DateTime, Document, doc};
 use e2e::{App, NewJob, Status};
 use hasty::fsck::{self, Endpoints};
 use lab::endpoints;
+use reqwest::Method;
 use serde_json::json;
 use stack::{Stack, poll};
 
@@ -42,6 +43,34 @@ async fn events_about_jobs_that_are_not_there_are_acked_and_not_stored() {
     assert_eq!(app.get(&format!("/v1/jobs/{}", job.id)).await.status, 404);
     let set_aside = database(&app).await.collection::<Document>(DEAD_LETTERS);
     assert_eq!(set_aside.count_documents(doc! {}).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_job_goes_when_its_own_time_is_over_and_its_key_stays() {
+    let app = App::start(Stack::builder().api(2).workers(1)).await;
+    let kept = app.create(&NewJob::noop().with("keep_s", 3600)).await;
+    let waits = app.create(&NewJob::noop().with("keep_s", 1).queue("nobody-serves-this")).await;
+    let body = json!({ "kind": "noop", "keep_s": 1, "object_id": "brief" });
+    let job = create_with_key(&app, "brief", &body).await.expect(201).job();
+    // Of a run that a retry has replaced nothing stays either.
+    app.ended(&job).await;
+    app.send(app.request(Method::POST, &format!("/v1/jobs/{}/retry", job.id))).await.expect(202);
+    let ended = app.ended_within(&job, SOON).await;
+    assert_eq!((ended.run, ended.keep_s), (2, Some(1)));
+    let gone = || async { app.get(&format!("/v1/jobs/{}", job.id)).await.status == 404 };
+    poll::until("the job to go", Duration::from_secs(60), gone).await.unwrap();
+
+    let again = create_with_key(&app, "brief", &body).await.expect(410).problem();
+    assert_eq!((again.code.as_str(), again.job_id.as_ref()), ("job_gone", Some(&job.id)));
+    app.try_create(&NewJob::noop().object("brief")).await.expect(409);
+    let earlier = database(&app).await.collection::<Document>("earlier_runs");
+    let none = || async { earlier.count_documents(doc! {}).await.unwrap() == 0 };
+    poll::until("the earlier run to go", SOON, none).await.unwrap();
+    for job in [&kept, &waits] {
+        app.get(&format!("/v1/jobs/{}", job.id)).await.expect(200);
+    }
+    let report = fsck::check(&endpoints(app.stack())).await.unwrap();
+    assert!(report.is_clean(), "{report}");
 }
 
 #[tokio::test]

@@ -118,6 +118,12 @@ impl<const MIN: u32, const MAX: u32> Number<MIN, MAX> {
         Self(NUMBER)
     }
 
+    /// The number, where it is within the range.
+    #[must_use]
+    pub fn within(number: u32) -> Option<Self> {
+        (MIN..=MAX).contains(&number).then_some(Self(number))
+    }
+
     /// The number.
     #[must_use]
     pub const fn get(self) -> u32 {

@@ -18,6 +18,7 @@ fn ended() -> Job {
         idempotency_hash: Some("v1:hash".to_owned()),
         timeout_s: 7,
         max_attempts: 3,
+        keep_s: None,
         created_at: at,
         trace: None,
         run: 2,

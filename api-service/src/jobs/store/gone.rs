@@ -4,7 +4,10 @@
 //! keys or an id outlives its job without a moment in between. It has no status, by which every reader of jobs
 //! passes over it; the database removes it at `until`.
 
-use bson::{DateTime, Document, RawArrayBuf, Uuid, doc, rawdoc};
+use std::time::Duration;
+
+use bson::{DateTime, Document, RawArrayBuf, RawDocumentBuf, Uuid, doc, rawdoc};
+use mongodb::options::FindOptions;
 use serde::Deserialize;
 use service_kit::{
     StoreError,
@@ -16,12 +19,13 @@ use shared_events::Status;
 use tracing::warn;
 
 use super::{
-    super::{Job, model::LARGE, remains::Life},
+    super::{
+        Job,
+        model::LARGE,
+        remains::{Life, Remains},
+    },
     EARLIER_RUNS, JOBS, Jobs, UniqueKey,
 };
-
-/// The states in which a run stays.
-const ENDED: [&str; 3] = [Status::Finished.as_str(), Status::Failed.as_str(), Status::Cancelled.as_str()];
 
 /// What stays of a job that is gone, as far as it is read; see `Kept::bury` for all of it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -80,28 +84,37 @@ pub(in super::super) struct Kept {
     status: Status,
     created_at: DateTime,
     ended_at: Option<DateTime>,
+    keep_s: Option<u32>,
 }
 
 impl Kept {
     /// The fields that it is read from.
-    pub(in super::super) const FIELDS: &'static [&'static str] = &["run", "status", "created_at", "ended_at"];
+    pub(in super::super) const FIELDS: &'static [&'static str] =
+        &["run", "status", "created_at", "ended_at", "keep_s"];
 
     /// Reads it; none where the document is a stub, or not as this version writes it: that stays.
     pub(in super::super) fn read(document: Document) -> Option<Self> {
         bson::deserialize_from_document(document).ok()
     }
 
-    pub(in super::super) fn life(&self) -> Life {
-        Life { created_at: self.created_at, ended_at: self.ended_at.filter(|_| self.status.is_terminal()) }
+    /// What is left of it at `now`, where jobs are kept for `kept` after their end.
+    pub(in super::super) fn remains(&self, now: DateTime, kept: Duration) -> Remains {
+        let kept = self.keep_s.map_or(kept, |keep_s| Duration::from_secs(keep_s.into()).min(kept));
+        let ended_at = self.ended_at.filter(|_| self.status.is_terminal());
+        Life { created_at: self.created_at, ended_at }.remains(now, kept)
+    }
+
+    /// A filter of the job as it was read.
+    fn unchanged(&self) -> RawDocumentBuf {
+        rawdoc! {
+            "_id": bson::Binary::from(self.id),
+            "run": i64::from(self.run),
+            "status": self.status.as_str(),
+        }
     }
 
     /// Puts the stub in the place of the job, if that is still as it was read.
     fn bury(&self, gone_at: DateTime, until: DateTime) -> Statement {
-        let filter = rawdoc! {
-            "_id": bson::Binary::from(self.id),
-            "run": i64::from(self.run),
-            "status": self.status.as_str(),
-        };
         // A field that the job does not have the stub does not have either.
         let stub = rawdoc! { "$replaceWith": {
             "_id": "$_id",
@@ -114,14 +127,14 @@ impl Kept {
         } };
         let mut pipeline = RawArrayBuf::new();
         pipeline.push(stub);
-        Statement { filter, update: pipeline.into(), multi: false }
+        Statement { filter: self.unchanged(), update: pipeline.into(), multi: false }
     }
 }
 
 impl From<&Job> for Kept {
     fn from(job: &Job) -> Self {
-        let Job { id, run, status, created_at, ended_at, .. } = *job;
-        Self { id, run, status, created_at, ended_at }
+        let Job { id, run, status, created_at, ended_at, keep_s, .. } = *job;
+        Self { id, run, status, created_at, ended_at, keep_s }
     }
 }
 
@@ -171,24 +184,63 @@ impl Jobs {
         Ok(true)
     }
 
-    /// Removes those of these jobs that ended before `before`, each only if that still holds; says how many.
+    /// How long jobs are kept that say so themselves, in seconds: each value once.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub(in super::super) async fn times_kept(&self) -> Result<Vec<u32>, StoreError> {
+        let jobs = self.mongo.collection::<Document>(JOBS);
+        let says_so = doc! { "keep_s": { "$exists": true } };
+        let values = self.mongo.run(async move { jobs.distinct("keep_s", says_so).await }).await?;
+        Ok(values.into_iter().filter_map(|value| bson::deserialize_from_bson(value).ok()).collect())
+    }
+
+    /// Of the jobs that are kept for `keep_s`, those whose latest run ended before `before`, the first to end first.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub(in super::super) async fn ended_and_kept_for(
+        &self,
+        keep_s: u32,
+        before: DateTime,
+        limit: usize,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let over = doc! { "keep_s": i64::from(keep_s), "ended_at": { "$lte": before } };
+        let fields: Document = Kept::FIELDS.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
+        let options = FindOptions::builder()
+            .sort(doc! { "ended_at": 1 })
+            .limit(limit as i64)
+            .projection(fields)
+            .build();
+        Ok(self.mongo.read(JOBS, over, options).await?.documents)
+    }
+
+    /// Removes those of these jobs that are still as they were read; says how many.
     ///
     /// # Errors
     /// Where that is not known to be done.
-    pub(in super::super) async fn remove_ended(
-        &self,
-        ids: Vec<Uuid>,
-        before: DateTime,
-    ) -> Result<u64, StoreError> {
-        if ids.is_empty() {
+    pub(in super::super) async fn remove(&self, jobs: &[Kept]) -> Result<u64, StoreError> {
+        if jobs.is_empty() {
             return Ok(0);
         }
-        let over = doc! {
-            "_id": { "$in": ids },
-            "status": { "$in": ENDED.as_slice() },
-            "ended_at": { "$lte": before },
-        };
-        self.mongo.delete_many(JOBS, over).await
+        let unchanged: Vec<Document> =
+            jobs.iter().filter_map(|job| Document::try_from(job.unchanged()).ok()).collect();
+        self.mongo.delete_many(JOBS, doc! { "$or": unchanged }).await
+    }
+
+    /// Removes the earlier runs of those of these jobs that are gone.
+    ///
+    /// # Errors
+    /// Where that is not known to be done.
+    pub(in super::super) async fn remove_earlier_runs_of_gone(
+        &self,
+        ids: Vec<Uuid>,
+    ) -> Result<(), StoreError> {
+        let there = doc! { "_id": { "$in": &ids }, "status": { "$exists": true } };
+        let jobs = self.mongo.collection::<Document>(JOBS);
+        let there = self.mongo.run(async move { jobs.distinct("_id", there).await }).await?;
+        let gone = doc! { "job": { "$in": ids, "$nin": there } };
+        self.mongo.delete_many(EARLIER_RUNS, gone).await.map(drop)
     }
 
     /// Puts stubs in the place of those of these jobs that are still as they were read; says how many.

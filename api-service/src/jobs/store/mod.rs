@@ -101,7 +101,8 @@ impl Jobs {
     }
 
     /// Makes sure, once, that the indexes are there: two that are unique, one for all next actions, one for what
-    /// waits for room in the broker, and one by which the database removes stubs whose time is over.
+    /// waits for room in the broker, one for what says itself how long it is kept, and one by which the database removes
+    /// stubs whose time is over.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -125,6 +126,7 @@ impl Jobs {
             .build();
         let until =
             IndexOptions::builder().partial_filter_expression(there("until")).expire_after(Duration::ZERO);
+        let kept = IndexOptions::builder().partial_filter_expression(there("keep_s"));
         let indexes = [
             unique(DEDUP_KEY, UniqueKey::Dedup),
             unique(IDEMPOTENCY_KEY, UniqueKey::Idempotency),
@@ -135,6 +137,8 @@ impl Jobs {
                 .options(without_room)
                 .build(),
             IndexModel::builder().keys(doc! { "until": 1 }).options(until.build()).build(),
+            // Has an entry for a job that says itself how long it is kept, and for no other.
+            IndexModel::builder().keys(doc! { "keep_s": 1, "ended_at": 1 }).options(kept.build()).build(),
         ];
         let by_job = IndexModel::builder().keys(doc! { "job": 1, "run": -1 }).build();
         let jobs = self.mongo.collection::<Job>(JOBS);
