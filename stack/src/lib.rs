@@ -36,7 +36,7 @@ pub use cargo::run_program;
 pub use nix::sys::signal::Signal;
 pub use nodes::Node;
 pub use ports::PortLease;
-pub use process::{Log, Process, Sink};
+pub use process::{End, Log, Process, Sink};
 pub use servers::{Servers, libfaketime};
 pub use signals::stop_requested;
 pub use stack::Stack;

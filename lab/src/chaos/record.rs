@@ -1,7 +1,7 @@
 //! All that is collected of a run, for the checker.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hasty::fsck::{Group, Report};
 use serde::Deserialize;
@@ -128,4 +128,11 @@ pub(super) struct Done {
 pub(super) struct WorkerExit {
     pub(super) at: i64,
     pub(super) pid: u32,
+}
+
+impl From<stack::End> for WorkerExit {
+    fn from(end: stack::End) -> Self {
+        let at = end.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { at: i64::try_from(at.as_millis()).unwrap_or(i64::MAX), pid: end.pid }
+    }
 }

@@ -30,7 +30,6 @@ pub(super) struct System {
     /// A part is killed, paused and started under its lock, so that no two faults hit one at once.
     locks: Vec<(Target, Mutex<()>)>,
     done: StdMutex<Vec<Done>>,
-    exits: StdMutex<Vec<WorkerExit>>,
 }
 
 /// One for each server.
@@ -67,7 +66,7 @@ impl System {
         let workers = (0..stack.workers().len()).map(Target::Worker);
         let servers = [Target::Nats, Target::ApiMongo, Target::JobMongo];
         let locks = apis.chain(workers).chain(servers).map(|target| (target, Mutex::default())).collect();
-        Self { stack, proxies, locks, done: StdMutex::default(), exits: StdMutex::default() }
+        Self { stack, proxies, locks, done: StdMutex::default() }
     }
 
     pub(super) fn done(&self) -> Vec<Done> {
@@ -75,7 +74,8 @@ impl System {
     }
 
     pub(super) fn exits(&self) -> Vec<WorkerExit> {
-        locked(&self.exits).clone()
+        let ends = self.stack.workers().iter().flat_map(|worker| worker.ends());
+        ends.map(WorkerExit::from).collect()
     }
 
     /// Carries out the plan; faults of different parts overlap. Returns when everything is up and open again.
@@ -116,11 +116,7 @@ impl System {
     pub(super) async fn supervise(self: &Arc<Self>) {
         let watches = self.stack.workers().iter().enumerate().map(|(index, worker)| async move {
             loop {
-                let pid = worker.pid();
                 let Ok(_) = worker.wait().await else { return };
-                if let Some(pid) = pid {
-                    locked(&self.exits).push(WorkerExit { at: Timestamp::now().millis(), pid });
-                }
                 sleep(DOWN).await;
                 let _held = self.lock(Target::Worker(index)).lock().await;
                 if worker.launch().is_err() {

@@ -2,6 +2,7 @@
 //!
 //! It never outlives this process (see `spawner`), and dropping the last handle kills and reaps it.
 
+mod ends;
 mod log;
 mod spawner;
 
@@ -19,7 +20,10 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tokio::sync::watch;
 
+pub use ends::End;
 pub use log::{Log, Sink};
+
+use ends::Ends;
 
 /// How long [`Process::terminate`] waits before it turns to SIGKILL.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,6 +52,7 @@ struct Inner {
     name: String,
     log: Arc<Log>,
     life: Arc<watch::Sender<Life>>,
+    ends: Arc<Ends>,
     /// Also held while starting, so that two callers start one process.
     monitor: Mutex<Monitor>,
 }
@@ -76,6 +81,7 @@ impl Process {
             spec: Mutex::new(spec),
             log: Arc::new(log),
             life: Arc::new(watch::Sender::new(Life::NotStarted)),
+            ends: Arc::default(),
             monitor: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -97,6 +103,11 @@ impl Process {
             Life::Running(pid) => u32::try_from(pid.as_raw()).ok(),
             _ => None,
         }
+    }
+
+    /// Its ends so far, the latest last.
+    pub fn ends(&self) -> Vec<End> {
+        self.inner.ends.all()
     }
 
     /// Whether it runs (a paused one does).
@@ -126,8 +137,9 @@ impl Process {
         let child = spawner::spawn(command, at_parents_death).with_context(starting)?;
         let pid = Pid::from_raw(child.id().cast_signed());
         self.inner.life.send_replace(Life::Running(pid));
-        let (log, life) = (self.inner.log.clone(), self.inner.life.clone());
-        monitor.thread = Some(thread::spawn(move || wait_for_end(child, pid, output, log, &life)));
+        let Inner { log, life, ends, .. } = self.inner.as_ref();
+        let (log, life, ends) = (log.clone(), life.clone(), ends.clone());
+        monitor.thread = Some(thread::spawn(move || wait_for_end(child, pid, output, log, &life, &ends)));
         Ok(())
     }
 
@@ -244,6 +256,7 @@ fn wait_for_end(
     output: io::PipeReader,
     log: Arc<Log>,
     life: &watch::Sender<Life>,
+    ends: &Ends,
 ) {
     let (read, all_read) = mpsc::channel::<()>();
     thread::spawn(move || {
@@ -252,6 +265,7 @@ fn wait_for_end(
     });
     // Leaves it a zombie for now, so that its number stays taken.
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    ends.add(pid.as_raw().cast_unsigned());
     // What it left behind (a killed nginx's workers) goes with it.
     let _ = killpg(pid, Signal::SIGKILL);
     // Whoever waits for the end finds the last lines in the log.
@@ -267,33 +281,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// A child that is stopped between vfork and exec keeps the thread that started it, and with it the whole parent,
-    /// from standing still.
-    #[tokio::test]
-    async fn a_process_is_paused_that_starts_others_all_the_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let starts_others =
-            "import subprocess\nprint('begins', flush=True)\nwhile True: subprocess.run(['true'])";
-        let spec = Spec {
-            name: "parent".to_owned(),
-            program: "python3".into(),
-            args: vec!["-c".into(), starts_others.into()],
-            env: Vec::new(),
-            dir: folder.path().to_owned(),
-            at_parents_death: Signal::SIGKILL,
-        };
-        let process = Process::new(spec, folder.path(), None).unwrap();
-        process.launch().unwrap();
-        let begun = || async { process.log().tail(1).contains("begins").then_some(()).ok_or("not yet") };
-        crate::poll::until("the parent to begin", Duration::from_secs(60), begun).await.unwrap();
-        let paused = process.clone();
-        let pauses = tokio::task::spawn_blocking(move || (0..300).all(|_| paused.pause() && paused.resume()));
-        let all_paused = tokio::time::timeout(Duration::from_secs(60), pauses).await;
-        process.kill().await.unwrap();
-        assert!(all_paused.expect("a pause to return").unwrap());
-    }
-}
+mod tests;
