@@ -8,7 +8,9 @@ pub mod jobs;
 pub mod kinds;
 pub mod legacy;
 pub mod outbox;
+pub mod queues;
 pub mod settings;
+pub mod stats;
 pub mod status;
 
 use std::{
@@ -35,6 +37,7 @@ use crate::{
     outbox::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
     },
+    queues::{EndedCounts, Queues, exchange},
     settings::Settings,
     status::{AppliedBytes, Broadcasts, Events, MakeRoom, PACING, StatusStore, StreamOrder, UnmatchedEvents},
 };
@@ -55,6 +58,7 @@ pub struct App {
 /// What background tasks are made of.
 struct Parts {
     jobs: Jobs,
+    queues: Queues,
     unmarking: Arc<Unmarking>,
     generations: StreamGenerations,
     states: StreamStates,
@@ -88,11 +92,12 @@ impl App {
         let unmarking = Arc::new(Unmarking::new(relay_after / 2));
         let (generations, waiters) = (StreamGenerations::default(), Waiters::default());
         let (store, states) = (OutboxStore::new(mongo.clone()), StreamStates::new(mongo.clone()));
+        let backlog = Backlog::new(limits.outbox_max);
         let relay = Relay::new(
             store.clone(),
             broker.clone(),
             Arc::clone(&unmarking),
-            Backlog::new(limits.outbox_max),
+            backlog.clone(),
             generations.clone(),
             timing,
         );
@@ -100,17 +105,20 @@ impl App {
         let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
         let lifecycle = Lifecycle::new(jobs.clone(), outbox, waiters.clone(), relay_after);
         let broadcasts = Broadcasts::new(broker.clone(), waiters, Arc::clone(&unmarking));
+        let queues = Queues::new(jobs.mongo().clone(), EndedCounts::default());
+        let data = RouteData {
+            creator: Data::new(creator),
+            jobs: Data::new(jobs.clone()),
+            lifecycle: Data::new(lifecycle),
+            queues: Data::new(queues.clone()),
+            backlog: Data::new(backlog.clone()),
+            work: Data::new(settings.work.clone()),
+        };
         let grace = settings.common.shutdown_grace;
         let server_settings =
             ServerSettings { threads: settings.http_threads, allowed: settings.allowed.clone(), grace };
-        let server = http::serve(
-            listener,
-            server_settings,
-            health,
-            (api(), problem_types()),
-            routes(creator, jobs.clone(), lifecycle, settings.work.clone()),
-        )?;
-        let parts = Parts { jobs, unmarking, generations, states, store, broadcasts, settings };
+        let server = http::serve(listener, server_settings, health, (api(), problem_types()), routes(data))?;
+        let parts = Parts { jobs, queues, unmarking, generations, states, store, broadcasts, settings };
         Ok(Self { server, address, broker, relay, parts, grace })
     }
 
@@ -154,6 +162,8 @@ impl App {
 fn domains(app: &mut ServiceConfig<'_>) {
     app.configure(jobs::configure);
     app.configure(kinds::configure);
+    app.configure(queues::configure);
+    app.configure(stats::configure);
     app.configure(legacy::configure);
 }
 
@@ -178,25 +188,30 @@ fn api() -> OpenApi {
     api
 }
 
+/// What the routes need; a line a domain.
+#[derive(Clone)]
+struct RouteData {
+    creator: Data<Creator>,
+    jobs: Data<Jobs>,
+    lifecycle: Data<Lifecycle>,
+    queues: Data<Queues>,
+    backlog: Data<Backlog>,
+    work: Data<WorkSettings>,
+}
+
 /// The routes, and what they need.
-fn routes(
-    creator: Creator,
-    jobs: Jobs,
-    lifecycle: Lifecycle,
-    work: WorkSettings,
-) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
-    let (creator, jobs, lifecycle) = (Data::new(creator), Data::new(jobs), Data::new(lifecycle));
-    let work = Data::new(work);
+fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     move |app| {
-        app.app_data(creator.clone()).app_data(jobs.clone()).app_data(lifecycle.clone());
-        app.app_data(work.clone());
+        let RouteData { creator, jobs, lifecycle, queues, backlog, work } = data.clone();
+        app.app_data(creator).app_data(jobs).app_data(lifecycle);
+        app.app_data(queues).app_data(backlog).app_data(work);
         domains(app);
     }
 }
 
 /// The list of background tasks.
 fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundTasks {
-    let Parts { jobs, unmarking, generations, states, store, broadcasts, settings } = parts;
+    let Parts { jobs, queues, unmarking, generations, states, store, broadcasts, settings } = parts;
     let (mongo, wait) = (jobs.mongo().clone(), settings.common.unreadable_wait);
     let applied = Arc::<AppliedBytes>::default();
     let reconciler = Reconciler {
@@ -217,6 +232,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
         pacing: BatchPacing::new(PACING),
         messages: MessageReader::new(streams::JOB_EVENTS, mongo.clock().clone(), wait),
         order: StreamOrder::new(generations.events),
+        ended: queues.ended().clone(),
         unmatched: UnmatchedEvents::default(),
     });
     let make_room = MakeRoom::new(broker.clone(), applied);
@@ -225,7 +241,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     let (letters, reconcile) = (Arc::clone(&events), settings.jobs.reconcile);
 
     let mut tasks = BackgroundTasks::new();
-    let (broker, relay) = (broker.clone(), relay.clone());
+    let (broker, counted, relay) = (broker.clone(), broker.clone(), relay.clone());
     tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
     tasks.start("database", |stop| async move { jobs.prepare_and_follow_clock(&stop).await });
     tasks.start("relay", |stop| async move { relay.scan(&stop).await });
@@ -233,6 +249,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     tasks.start("reconciler", |stop| async move { reconciler.run(reconcile, &stop).await });
     tasks.start("events", |stop| async move { events.run(&stop).await });
     tasks.start("broadcasts", |stop| async move { broadcasts.subscribe(&stop).await });
+    tasks.start("ended-counts", |stop| async move { exchange(&counted, queues.ended(), &stop).await });
     tasks.start("room", |stop| async move { make_room.run(&stop).await });
     tasks.start("dead-letters", |stop| async move {
         mongo.take_up_dead_letters(letters.as_ref(), wait, &stop).await;

@@ -24,6 +24,13 @@ impl Readiness {
     pub fn is_ready(&self) -> bool {
         self.status == "ok"
     }
+
+    /// What is wrong, for people.
+    pub fn problems(&self) -> impl Iterator<Item = &'static str> {
+        let mongodb = (self.mongodb != "ok").then_some("MongoDB takes no writes");
+        let nats = (self.nats != "ok").then_some("NATS does not answer");
+        mongodb.into_iter().chain(nats)
+    }
 }
 
 /// What a service needs to be ready. Copies share it.

@@ -30,7 +30,7 @@ pub use ids::{JobId, RunId, WorkerId};
 pub use job_error::JobError;
 pub use job_event::JobEvent;
 pub use json_text::JsonText;
-pub use names::{Kind, Priority, Queue};
+pub use names::{BadName, Kind, Priority, Queue};
 pub use status::{Position, Status, transition};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;

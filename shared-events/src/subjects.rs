@@ -23,6 +23,12 @@ pub fn event(event_type: &str, queue: &Queue) -> String {
     format!("{event_type}.{queue}")
 }
 
+/// Of which queue's job an event there is; none where the subject is not one of [`event`].
+#[must_use]
+pub fn queue_of_event(subject: &str) -> Option<Queue> {
+    subject.strip_prefix("job:")?.split_once('.')?.1.parse().ok()
+}
+
 /// Where the wish to cancel a job of this queue goes.
 #[must_use]
 pub fn cancel(queue: &Queue) -> String {
@@ -31,6 +37,9 @@ pub fn cancel(queue: &Queue) -> String {
 
 /// Core NATS, may be lost: which jobs changed to what, for those who wait on them.
 pub const CHANGED: &str = "job:changed";
+
+/// Core NATS, may be lost: how many jobs an api-service's replica has learnt to have ended.
+pub const ENDED: &str = "job:ended";
 
 /// Core NATS, may be lost: which runs' handlers are to stop at once.
 pub const STOP: &str = "job:stop";
@@ -58,6 +67,7 @@ mod tests {
             for priority in Priority::ALL {
                 let subject = created(&queue, priority);
                 prop_assert_eq!(queue_of_created(&subject), Some(queue.clone()));
+                prop_assert_eq!(queue_of_event(&event("job:finished", &queue)), Some(queue.clone()));
                 let tokens: Vec<&str> = subject.split('.').collect();
                 prop_assert_eq!(tokens, vec!["job:created", name.as_str(), priority.as_str()]);
             }

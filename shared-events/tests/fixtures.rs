@@ -6,7 +6,7 @@
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent, JobId,
     JobRetrying, JobStarted, JsonText, Limits, Priority, Status, Timestamp, TraceContext, WorkerId, batch,
-    broadcasts::{Changed, Stop},
+    broadcasts::{Changed, EndedInQueue, EndedJobs, Stop},
 };
 
 const AT: Timestamp = Timestamp::from_millis(1_795_176_000_000);
@@ -145,6 +145,11 @@ fn broadcasts_are_written_and_read_as_ever() {
     assert_eq!(serde_json::from_str::<Changed>(&changed_text).unwrap(), changed);
     assert_eq!(serde_json::to_string(&stop).unwrap(), stop_text);
     assert_eq!(serde_json::from_str::<Stop>(&stop_text).unwrap(), stop);
+    let queues = vec![EndedInQueue { queue: Queue::default(), finished: 3, failed: 1, cancelled: 0 }];
+    let ended = EndedJobs { replica: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), queues };
+    let ended_text = fixture("../broadcasts/ended");
+    assert_eq!(serde_json::to_string(&ended).unwrap(), ended_text);
+    assert_eq!(serde_json::from_str::<EndedJobs>(&ended_text).unwrap(), ended);
 }
 
 #[test]

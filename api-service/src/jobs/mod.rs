@@ -27,14 +27,15 @@ pub use errors::{CreateError, LifecycleError};
 pub use idempotency::IdempotencyKey;
 pub use lifecycle::Lifecycle;
 pub use model::{Job, NextAction};
-pub(crate) use model::{date, position, stored_id};
+pub(crate) use model::{created_at, date, position, stored_id, timestamp};
 pub use new_job::{KeepS, NewJob, ObjectId};
 pub use own_retention::OwnRetention;
 pub use problems::PROBLEM_TYPES;
 pub(crate) use remains::may_be_gone;
 pub use retention::Retention;
 pub use routes::configure;
-pub use store::{EARLIER_RUNS, JOBS, Jobs, Stub};
+pub use store::{EARLIER_RUNS, JOBS, Jobs, OPEN_JOBS_INDEX, Stub};
+
 pub use waiters::Waiters;
 
 use std::sync::Arc;

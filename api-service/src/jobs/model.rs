@@ -275,6 +275,13 @@ pub(crate) fn job_id(id: Uuid) -> JobId {
     JobId::from(uuid::Uuid::from_bytes(id.bytes()))
 }
 
+/// When a job with this id was created: its id has that time.
+#[must_use]
+pub(crate) fn created_at(id: Uuid) -> Timestamp {
+    let millis = id.bytes()[..6].iter().fold(0_i64, |millis, byte| millis << 8 | i64::from(*byte));
+    Timestamp::from_millis(millis)
+}
+
 /// A date as events and answers write it.
 #[must_use]
 pub(crate) fn timestamp(date: DateTime) -> Timestamp {

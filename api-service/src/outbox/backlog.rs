@@ -50,6 +50,12 @@ impl Backlog {
         self.with(|counts| *counts.without_room.entry(queue.clone()).or_default() += 1);
     }
 
+    /// How many wait, for the broker or for room.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.with(|counts| counts.marked + counts.without_room.values().sum::<u64>())
+    }
+
     /// Whether something waits for the broker, or did when that was last counted.
     #[must_use]
     pub fn is_suspected(&self) -> bool {

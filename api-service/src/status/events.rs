@@ -18,6 +18,7 @@ use service_kit::{
 use shared_events::{
     JobEvent, batch,
     streams::{self, ConsumerDefinition},
+    subjects,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,10 @@ use super::{
     apply::StatusStore, broadcasts::Broadcasts, make_room::AppliedBytes, stream_order::StreamOrder,
     unmatched::UnmatchedEvents,
 };
-use crate::outbox::StreamStates;
+use crate::{
+    outbox::StreamStates,
+    queues::{Ended, EndedCounts},
+};
 
 /// Under load, the longest time from one batch of events to the next.
 pub const PACING: Duration = Duration::from_millis(30);
@@ -53,6 +57,8 @@ pub struct Events {
     pub messages: MessageReader,
     /// Whether sequences and times agree.
     pub order: StreamOrder,
+    /// How many jobs have ended lately.
+    pub ended: EndedCounts,
     /// How many events changed nothing since their job is not there.
     pub unmatched: UnmatchedEvents,
 }
@@ -81,6 +87,7 @@ impl Consumer for Events {
             backoff.pause().await;
         }
         failpoint("api.events.applied");
+        self.count_ended(messages, &sorted);
         self.broadcasts.publish(&sorted.events).await;
         failpoint("api.events.broadcast");
         self.applied.add(messages.iter().map(|message| message.length).sum());
@@ -103,6 +110,16 @@ impl Events {
         let applied = known.applied.map(u64::try_from).transpose()?;
         let is_same = created_ms == i128::from(known.created_ms);
         Ok(applied.filter(|applied| is_same && *applied <= info.state.last_sequence))
+    }
+
+    /// An event's queue is in the subject that it came on.
+    fn count_ended(&self, messages: &[Message], sorted: &Sorted<JobEvent>) {
+        for (event, origin) in sorted.events.iter().zip(&sorted.origins) {
+            let queue = subjects::queue_of_event(&messages[origin.message].subject);
+            if let (Some(queue), Some(ended)) = (queue, Ended::one(event.position().status)) {
+                self.ended.add(&queue, ended);
+            }
+        }
     }
 
     async fn apply(&self, messages: &[Message], sorted: &mut Sorted<JobEvent>) -> Result<(), StoreError> {

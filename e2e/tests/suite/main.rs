@@ -38,6 +38,7 @@ mod odd_requests;
 mod other_versions;
 mod outages;
 mod passed_through;
+mod queue_states;
 mod queues;
 mod readiness;
 mod refusals;

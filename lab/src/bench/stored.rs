@@ -1,5 +1,5 @@
 //! Filling the api-service's collection with jobs that have ended, as it would have written them
-//! (`api-service/src/jobs/document.rs`), without the detour over running them.
+//! (`api-service/src/jobs/model.rs`), without the detour over running them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -36,7 +36,7 @@ pub(super) struct Document {
     run: u32,
     attempt: u32,
     status: &'static str,
-    order: i64,
+    position: i64,
     worker: &'static str,
     started_at: DateTime,
     ended_at: DateTime,
@@ -87,7 +87,7 @@ impl Document {
             attempt: 1,
             status: "finished",
             // Attempt 1, rank 3.
-            order: 7,
+            position: 7,
             worker: WORKER,
             started_at: DateTime::from_millis(millis + 2),
             ended_at: DateTime::from_millis(millis + 4),

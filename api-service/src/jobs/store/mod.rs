@@ -34,6 +34,9 @@ pub const EARLIER_RUNS: &str = "earlier_runs";
 const DEDUP_KEY: &str = "dedup_key";
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
+/// The index of jobs that have not ended, by queue, state and priority.
+pub const OPEN_JOBS_INDEX: &str = "open_jobs";
+
 /// Under load, the longest time from one command of inserts to the next: somebody waits for each.
 const PACING: Duration = Duration::from_millis(8);
 
@@ -100,7 +103,8 @@ impl Jobs {
         &self.mongo
     }
 
-    /// Makes sure, once, that the indexes are there: two that are unique, one for all next actions, one for what
+    /// Makes sure, once, that the indexes are there: two that are unique, one of all that has not ended, one for all
+    /// next actions, one for what
     /// waits for room in the broker, one for what says itself how long it is kept, and one by which the database removes
     /// stubs whose time is over.
     ///
@@ -126,6 +130,9 @@ impl Jobs {
             .build();
         let until =
             IndexOptions::builder().partial_filter_expression(there("until")).expire_after(Duration::ZERO);
+        let open = IndexOptions::builder()
+            .name(OPEN_JOBS_INDEX.to_owned())
+            .partial_filter_expression(doc! { "status": { "$in": ["queued", "running", "scheduled"] } });
         let kept = IndexOptions::builder().partial_filter_expression(there("keep_s"));
         let indexes = [
             unique(DEDUP_KEY, UniqueKey::Dedup),
@@ -137,6 +144,10 @@ impl Jobs {
                 .options(without_room)
                 .build(),
             IndexModel::builder().keys(doc! { "until": 1 }).options(until.build()).build(),
+            IndexModel::builder()
+                .keys(doc! { "queue": 1, "status": 1, "priority": 1, "_id": 1 })
+                .options(open.build())
+                .build(),
             // Has an entry for a job that says itself how long it is kept, and for no other.
             IndexModel::builder().keys(doc! { "keep_s": 1, "ended_at": 1 }).options(kept.build()).build(),
         ];

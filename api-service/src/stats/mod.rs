@@ -1,0 +1,5 @@
+//! The system at a glance.
+
+mod routes;
+
+pub use routes::configure;
