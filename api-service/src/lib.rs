@@ -12,6 +12,7 @@ pub mod queues;
 pub mod settings;
 pub mod stats;
 pub mod status;
+pub mod workers;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -40,6 +41,7 @@ use crate::{
     queues::{EndedCounts, Queues, exchange},
     settings::Settings,
     status::{AppliedBytes, Broadcasts, Events, MakeRoom, PACING, StatusStore, StreamOrder, UnmatchedEvents},
+    workers::Workers,
 };
 
 /// How long background tasks may take to come to an end.
@@ -64,6 +66,7 @@ struct Parts {
     states: StreamStates,
     store: OutboxStore,
     broadcasts: Broadcasts,
+    workers: Workers,
     settings: Settings,
 }
 
@@ -105,12 +108,14 @@ impl App {
         let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
         let lifecycle = Lifecycle::new(jobs.clone(), outbox, waiters.clone(), relay_after);
         let broadcasts = Broadcasts::new(broker.clone(), waiters, Arc::clone(&unmarking));
+        let workers = Workers::new(broker.clone());
         let queues = Queues::new(jobs.mongo().clone(), EndedCounts::default());
         let data = RouteData {
             creator: Data::new(creator),
             jobs: Data::new(jobs.clone()),
             lifecycle: Data::new(lifecycle),
             queues: Data::new(queues.clone()),
+            workers: Data::new(workers.clone()),
             backlog: Data::new(backlog.clone()),
             work: Data::new(settings.work.clone()),
         };
@@ -118,7 +123,8 @@ impl App {
         let server_settings =
             ServerSettings { threads: settings.http_threads, allowed: settings.allowed.clone(), grace };
         let server = http::serve(listener, server_settings, health, (api(), problem_types()), routes(data))?;
-        let parts = Parts { jobs, queues, unmarking, generations, states, store, broadcasts, settings };
+        let parts =
+            Parts { jobs, queues, unmarking, generations, states, store, broadcasts, workers, settings };
         Ok(Self { server, address, broker, relay, parts, grace })
     }
 
@@ -164,13 +170,18 @@ fn domains(app: &mut ServiceConfig<'_>) {
     app.configure(kinds::configure);
     app.configure(queues::configure);
     app.configure(stats::configure);
+    app.configure(workers::configure);
     app.configure(legacy::configure);
 }
 
 /// The list of types of problems, a line a domain.
 #[must_use]
 pub fn problem_types() -> Vec<&'static ProblemType> {
-    [types::COMMON, jobs::PROBLEM_TYPES].concat().into_iter().chain(types::OF_NGINX).collect()
+    [types::COMMON, jobs::PROBLEM_TYPES, workers::PROBLEM_TYPES]
+        .concat()
+        .into_iter()
+        .chain(types::OF_NGINX)
+        .collect()
 }
 
 /// The API's document (OpenAPI 3.1).
@@ -195,6 +206,7 @@ struct RouteData {
     jobs: Data<Jobs>,
     lifecycle: Data<Lifecycle>,
     queues: Data<Queues>,
+    workers: Data<Workers>,
     backlog: Data<Backlog>,
     work: Data<WorkSettings>,
 }
@@ -202,16 +214,16 @@ struct RouteData {
 /// The routes, and what they need.
 fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     move |app| {
-        let RouteData { creator, jobs, lifecycle, queues, backlog, work } = data.clone();
+        let RouteData { creator, jobs, lifecycle, queues, workers, backlog, work } = data.clone();
         app.app_data(creator).app_data(jobs).app_data(lifecycle);
-        app.app_data(queues).app_data(backlog).app_data(work);
+        app.app_data(queues).app_data(workers).app_data(backlog).app_data(work);
         domains(app);
     }
 }
 
 /// The list of background tasks.
 fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundTasks {
-    let Parts { jobs, queues, unmarking, generations, states, store, broadcasts, settings } = parts;
+    let Parts { jobs, queues, unmarking, generations, states, store, broadcasts, workers, settings } = parts;
     let (mongo, wait) = (jobs.mongo().clone(), settings.common.unreadable_wait);
     let applied = Arc::<AppliedBytes>::default();
     let reconciler = Reconciler {
@@ -250,6 +262,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     tasks.start("events", |stop| async move { events.run(&stop).await });
     tasks.start("broadcasts", |stop| async move { broadcasts.subscribe(&stop).await });
     tasks.start("ended-counts", |stop| async move { exchange(&counted, queues.ended(), &stop).await });
+    tasks.start("workers", |stop| async move { workers.listen(&stop).await });
     tasks.start("room", |stop| async move { make_room.run(&stop).await });
     tasks.start("dead-letters", |stop| async move {
         mongo.take_up_dead_letters(letters.as_ref(), wait, &stop).await;

@@ -98,8 +98,10 @@ impl Answer {
         problem
     }
 
+    /// The body as anything else.
     #[track_caller]
-    fn read<T: serde::de::DeserializeOwned>(&self) -> T {
+    #[must_use]
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> T {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|error| panic!("{}: {error} in {}", self.asked, self.body))
     }

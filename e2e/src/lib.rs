@@ -18,6 +18,7 @@ mod job;
 mod ledger;
 mod new_job;
 pub mod raw;
+mod worker;
 
 pub use answer::{Answer, FieldError, Problem};
 pub use app::{App, Shared};
@@ -29,3 +30,4 @@ pub use job::{JobError, JobView, Status};
 pub use ledger::{LedgerAttempt, LedgerRun};
 pub use new_job::NewJob;
 pub use raw::RawAnswer;
+pub use worker::{WorkerList, WorkerView};

@@ -9,6 +9,7 @@ pub mod history;
 pub mod kinds;
 pub mod ledger;
 pub mod outbox;
+pub mod presence;
 pub mod settings;
 pub mod worker;
 
@@ -37,10 +38,11 @@ use crate::{
     kinds::Registry,
     ledger::{Ledger, Retention},
     outbox::Relay,
+    presence::Presence,
     settings::Settings,
     worker::{
-        ActiveRuns, Claimer, Executor, HandlerPool, MOST_SLOTS, OUTCOMES_BYTES, Origins, Stopping, Worker,
-        due, fetch, follow_clock, recover, renew_leases,
+        ActiveRuns, Claimer, Executor, Gate, HandlerPool, MOST_SLOTS, OUTCOMES_BYTES, Origins, Stopping,
+        Worker, follow_clock, renew_leases,
     },
 };
 
@@ -106,6 +108,7 @@ impl App {
             queues: settings.queues.clone().into(),
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
+            gate: Gate::default(),
             claimer,
             executor,
             tasks: TaskTracker::new(),
@@ -132,7 +135,8 @@ impl App {
         let (settings, id) = (Arc::clone(&worker.executor.settings), worker.executor.ledger.worker().clone());
         info!(worker = %id, health = %address, concurrency = worker.concurrency, queues = ?worker.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
         let (health_stop, health) = (health.handle(), tokio::spawn(health));
-        let tasks = background_tasks(&worker, control, retention, &common);
+        let presence = Presence::new(worker.clone(), stop.clone());
+        let tasks = background_tasks(&worker, control, retention, presence, &common);
         let taking = take_runs(&worker, common.unreadable_wait, &stop);
         let grace = common.shutdown_grace;
         let stopping = Stopping { worker: worker.clone(), grace, tasks, health: health_stop };
@@ -150,6 +154,7 @@ fn background_tasks(
     worker: &Worker,
     control: Control,
     retention: Retention,
+    presence: Presence,
     common: &CommonSettings,
 ) -> BackgroundTasks {
     let Executor { ledger, active, relay, settings, .. } = worker.executor.clone();
@@ -174,6 +179,9 @@ fn background_tasks(
         "dead-cancels",
         |stop| async move { letters.take_up_dead_letters(unreadable_wait, &stop).await },
     );
+    let obeying = presence.clone();
+    tasks.start("heartbeats", |stop| async move { presence.beat(&stop).await });
+    tasks.start("worker-control", |stop| async move { obeying.obey(&stop).await });
     tasks.start("retention", |stop| async move { retention.run(&stop).await });
     tasks
 }
@@ -189,14 +197,7 @@ async fn take_runs(worker: &Worker, unreadable_wait: Duration, stop: &Cancellati
         }
     }
     info!("ledger is there; taking jobs");
-    let due_scan = worker.executor.settings.due_scan;
-    let dead_letters = ledger.mongo().take_up_dead_letters(worker, unreadable_wait, stop);
-    tokio::join!(
-        fetch::run(worker, stop),
-        due::run(worker, due_scan, stop),
-        recover::run(worker, stop),
-        dead_letters
-    );
+    worker.take_runs(unreadable_wait, stop).await;
 }
 
 async fn prepare(ledger: &Ledger) -> Result<(), StoreError> {

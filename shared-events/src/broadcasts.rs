@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Queue, RunId, Status};
+use utoipa::ToSchema;
+
+use crate::{JobId, Kind, Queue, RunId, Status, Timestamp, WorkerId};
 
 /// On [`crate::subjects::CHANGED`]: what the api-service's replicas tell each other after they have applied events. In
 /// JSON a list of `[job, run, status]`.
@@ -36,4 +38,78 @@ pub struct EndedInQueue {
     pub failed: u64,
     /// They were cancelled.
     pub cancelled: u64,
+}
+
+/// On [`crate::subjects::WORKER_HEARTBEAT`]: what a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The worker.
+    pub id: WorkerId,
+    /// The name of its machine.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// Since when it runs, by its machine's clock.
+    pub since: Timestamp,
+    /// Which queues it serves.
+    pub queues: Vec<Queue>,
+    /// Which kinds it has handlers for.
+    pub kinds: Vec<Kind>,
+    /// How many attempts it makes at once, at most.
+    pub slots: u32,
+    /// How many it makes now.
+    pub slots_used: u32,
+    /// How many attempts it has started within the last minute.
+    pub attempts_per_minute: u64,
+    /// What it is doing.
+    pub state: WorkerState,
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// It takes runs.
+    Running,
+    /// It takes nothing new, and makes attempts that it had begun.
+    Draining,
+    /// It takes nothing new, and has nothing left.
+    Drained,
+    /// It was told to end, and lets what runs come to an end.
+    Stopping,
+    /// It has ended.
+    Stopped,
+}
+
+impl WorkerState {
+    /// The state as it is written in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// On [`crate::subjects::WORKER_CONTROL`]: what one worker is to do. Its next heart-beat shows that it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRequest {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// What.
+    pub command: WorkerCommand,
+}
+
+/// What a worker may be asked for. Each may be asked for any number of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerCommand {
+    /// To take nothing new.
+    Drain,
+    /// To take runs again.
+    Resume,
 }

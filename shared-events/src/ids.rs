@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for RunId {
 }
 
 /// Names one worker process, for as long as it lives: `<host>-<pid>-<random>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, example = "worker-3-7-a1b2c3")]
 pub struct WorkerId(Arc<str>);
@@ -125,8 +125,7 @@ impl WorkerId {
     /// A new name; never the same twice, also not when host and pid come again.
     #[must_use]
     pub fn generate() -> Self {
-        let host = gethostname::gethostname();
-        let host = host.to_str().filter(|name| !name.is_empty()).unwrap_or("worker");
+        let host = host_name();
         let random: u32 = rand::random();
         Self(format!("{host}-{}-{random:08x}", std::process::id()).into())
     }
@@ -136,6 +135,13 @@ impl WorkerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The name of this machine; `worker` where it has none.
+#[must_use]
+pub fn host_name() -> String {
+    let host = gethostname::gethostname();
+    host.to_str().filter(|name| !name.is_empty()).unwrap_or("worker").to_owned()
 }
 
 impl From<String> for WorkerId {

@@ -44,6 +44,16 @@ pub const ENDED: &str = "job:ended";
 /// Core NATS, may be lost: which runs' handlers are to stop at once.
 pub const STOP: &str = "job:stop";
 
+/// Core NATS, may be lost: what each worker says of itself once a second, and at once where its state changes.
+pub const WORKER_HEARTBEAT: &str = "worker:heartbeat";
+
+/// Core NATS, may be lost: what one worker is to do; the others pass it over.
+pub const WORKER_CONTROL: &str = "worker:control";
+
+/// Core NATS, may be lost: without a body, from the api-service's replicas to themselves while no worker says anything,
+/// so that they know whether they hear.
+pub const WORKER_ECHO: &str = "worker:echo";
+
 /// All subjects of `JOBS`.
 pub const ALL_CREATED: &str = "job:created.>";
 

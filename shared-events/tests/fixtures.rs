@@ -6,7 +6,9 @@
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent, JobId,
     JobRetrying, JobStarted, JsonText, Limits, Priority, Status, Timestamp, TraceContext, WorkerId, batch,
-    broadcasts::{Changed, EndedInQueue, EndedJobs, Stop},
+    broadcasts::{
+        Changed, EndedInQueue, EndedJobs, Heartbeat, Stop, WorkerCommand, WorkerRequest, WorkerState,
+    },
 };
 
 const AT: Timestamp = Timestamp::from_millis(1_795_176_000_000);
@@ -150,6 +152,35 @@ fn broadcasts_are_written_and_read_as_ever() {
     let ended_text = fixture("../broadcasts/ended");
     assert_eq!(serde_json::to_string(&ended).unwrap(), ended_text);
     assert_eq!(serde_json::from_str::<EndedJobs>(&ended_text).unwrap(), ended);
+}
+
+#[test]
+fn what_workers_say_and_are_told_is_written_and_read_as_ever() {
+    let heartbeat = Heartbeat {
+        id: worker(),
+        host: "host".to_owned(),
+        version: "0.1.0".to_owned(),
+        since: AT,
+        queues: vec!["default".parse().unwrap(), "mail".parse().unwrap()],
+        kinds: vec!["noop".parse().unwrap(), "sleep".parse().unwrap()],
+        slots: 100,
+        slots_used: 3,
+        attempts_per_minute: 17,
+        state: WorkerState::Draining,
+    };
+    let request = WorkerRequest { worker: worker(), command: WorkerCommand::Drain };
+    let (beat_text, request_text) =
+        (fixture("../broadcasts/heartbeat"), fixture("../broadcasts/worker_request"));
+    assert_eq!(serde_json::to_string(&heartbeat).unwrap(), beat_text);
+    assert_eq!(serde_json::from_str::<Heartbeat>(&beat_text).unwrap(), heartbeat);
+    assert_eq!(serde_json::to_string(&request).unwrap(), request_text);
+    assert_eq!(serde_json::from_str::<WorkerRequest>(&request_text).unwrap(), request);
+    for state in ["running", "draining", "drained", "stopping", "stopped"] {
+        let read: WorkerState = serde_json::from_str(&format!("\"{state}\"")).unwrap();
+        assert_eq!(read.as_str(), state);
+    }
+    let later = beat_text.replace(r#""slots":100"#, r#""slots":100,"zone":"a""#);
+    assert!(serde_json::from_str::<Heartbeat>(&later).is_ok());
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) const SWAGGER: &str = "/swagger";
     tags(
         (name = "jobs", description = "Creating jobs, and seeing how far they are."),
         (name = "kinds", description = "What workers can do."),
+        (name = "workers", description = "Who works, and draining a worker."),
         (name = "health", description = "For load balancers, containers and people."),
         (name = "problems", description = "What the types of problems mean."),
         (name = "document", description = "This document."),

@@ -19,6 +19,7 @@ pub use authority::{AllowedHosts, AllowedOrigins};
 pub use body::read_body;
 pub use context::Context;
 pub use document::{document, to_json};
+pub(crate) use problem::route_problems;
 pub use problem::{Problem, ProblemType, add_responses};
 pub use read::Mistakes;
 pub use same_site::Allowed;

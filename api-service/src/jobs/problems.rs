@@ -1,7 +1,7 @@
 //! The problems of jobs, for clients.
 
 use super::{CreateError, LifecycleError};
-use crate::http::{Problem, ProblemType};
+use crate::http::{Problem, ProblemType, route_problems};
 
 /// How soon a client may try again whose queue waits for the broker.
 const OUTBOX_RETRY_S: u64 = 10;
@@ -109,22 +109,6 @@ impl From<LifecycleError> for Problem {
             LifecycleError::Store(error) => error.into(),
         }
     }
-}
-
-/// What a route can meet besides what every route can, for the API's document.
-macro_rules! route_problems {
-    ($($(#[$doc:meta])* $name:ident: $($problem_type:ident),*;)*) => {$(
-        $(#[$doc])*
-        pub(super) struct $name;
-
-        impl utoipa::IntoResponses for $name {
-            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
-                let mut responses = utoipa::openapi::Responses::new();
-                crate::http::add_responses(&mut responses, [$(&$problem_type),*]);
-                responses.responses.into_iter().collect()
-            }
-        }
-    )*};
 }
 
 route_problems! {

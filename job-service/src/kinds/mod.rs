@@ -145,6 +145,14 @@ impl Registry {
         self
     }
 
+    /// All kinds that there is a handler for, sorted.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self.0.keys().filter_map(|kind| kind.parse().ok()).collect();
+        kinds.sort();
+        kinds
+    }
+
     /// How long a handler of this kind may take to stop; none where there is no handler.
     #[must_use]
     pub fn grace(&self, kind: &Kind) -> Option<Duration> {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use shared_events::RunId;
@@ -29,6 +32,8 @@ pub struct ActiveRuns(Arc<Inner>);
 struct Inner {
     running: Mutex<HashMap<RunId, Entry>>,
     claiming: Mutex<HashSet<RunId>>,
+    started: AtomicU64,
+    blocked: AtomicUsize,
 }
 
 /// Nobody else in this process claims the run as long as this lives. Two claims of one worker look
@@ -54,6 +59,10 @@ pub struct ActiveRun {
     attempt: u32,
 }
 
+/// A handler that was stopped keeps its slot as long as this lives.
+#[derive(Debug)]
+pub struct BlockedHandler(ActiveRuns);
+
 impl ActiveRuns {
     /// Begins to claim a run; none where this worker is at it already.
     #[must_use]
@@ -72,6 +81,7 @@ impl ActiveRuns {
         recovered_by: RecoveredBy,
     ) -> (ActiveRun, oneshot::Receiver<StopReason>) {
         let (stop, stopped) = oneshot::channel();
+        self.0.started.fetch_add(1, Ordering::Relaxed);
         self.with(|runs| runs.insert(id, Entry { attempt, recovered_by, stop: Some(stop) }));
         (ActiveRun { active: self.clone(), id, attempt }, stopped)
     }
@@ -86,6 +96,25 @@ impl ActiveRuns {
     #[must_use]
     pub fn all(&self) -> Vec<(RunId, u32)> {
         self.with(|runs| runs.iter().map(|(id, entry)| (*id, entry.attempt)).collect())
+    }
+
+    /// How many attempts were ever begun.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.0.started.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts are being made or recorded, and how many handlers still block after theirs.
+    #[must_use]
+    pub fn slots_used(&self) -> usize {
+        self.with(|runs| runs.len()) + self.0.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Counts a handler that was stopped and still blocks its thread.
+    #[must_use]
+    pub fn count_blocked(&self) -> BlockedHandler {
+        self.0.blocked.fetch_add(1, Ordering::Relaxed);
+        BlockedHandler(self.clone())
     }
 
     /// Whether this attempt is brought on by its announcement.
@@ -146,6 +175,12 @@ impl ActiveRun {
     }
 }
 
+impl Drop for BlockedHandler {
+    fn drop(&mut self) {
+        self.0.0.blocked.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for ClaimGuard {
     fn drop(&mut self) {
         self.active.0.claiming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
@@ -185,6 +220,17 @@ mod tests {
         let (_second, _stopped) = active.enter(id, 2, RecoveredBy::DueScan);
         drop(first);
         assert_eq!(active.all(), [(id, 2)]);
+    }
+
+    #[test]
+    fn a_handler_that_blocks_counts_after_its_run() {
+        let (active, id) = (ActiveRuns::default(), JobId::generate().run(1));
+        let (run, _stopped) = active.enter(id, 1, RecoveredBy::DueScan);
+        let blocked = active.count_blocked();
+        drop(run);
+        assert_eq!((active.started(), active.slots_used()), (1, 1));
+        drop(blocked);
+        assert_eq!((active.started(), active.slots_used()), (1, 0));
     }
 
     #[test]

@@ -169,6 +169,9 @@ impl TakeUp for Worker {
             return Ok(TakenUp::Left);
         }
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return Ok(TakenUp::NotNow) };
+        if !self.gate.is_open() {
+            return Ok(TakenUp::NotNow);
+        }
         Ok(match self.claim_all(announcements, slot).await {
             Claims::Settled => TakenUp::Done,
             Claims::Unreadable => TakenUp::Left,

@@ -153,9 +153,10 @@ impl Executor {
         }
         // It can not be dropped before it lets go of its thread; its outcome is nobody's concern.
         warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind }, "handler was stopped and still blocks its thread; it keeps its slot");
+        let blocked = self.active.count_blocked();
         tokio::spawn(async move {
             gone.await;
-            drop(slot);
+            drop((slot, blocked));
         });
         (cause(None), None)
     }

@@ -14,6 +14,7 @@ mod clock;
 pub mod due;
 mod execute;
 pub mod fetch;
+mod gate;
 mod handler_pool;
 mod indeterminate;
 mod isolate;
@@ -22,6 +23,7 @@ mod lease;
 mod origin;
 mod pull;
 pub mod recover;
+mod taking;
 mod wind_down;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub(crate) use claim::UNREADABLE_RUN;
 pub use claimer::Claimer;
 pub(crate) use clock::follow_clock;
 pub use execute::{Executor, OUTCOMES_BYTES};
+pub use gate::Gate;
 pub use handler_pool::HandlerPool;
 pub use isolate::serve_one;
 pub(crate) use late_ack::MOST_SLOTS;
@@ -55,6 +58,8 @@ pub struct Worker {
     pub slots: Arc<Semaphore>,
     /// How many slots there are.
     pub concurrency: usize,
+    /// Whether it takes runs.
+    pub gate: Gate,
     /// Who claims.
     pub claimer: Claimer,
     /// Who runs what is claimed.
@@ -70,6 +75,11 @@ pub struct Worker {
 impl Worker {
     fn mongo(&self) -> &Mongo {
         self.executor.ledger.mongo()
+    }
+
+    /// Whether anything that it has taken is not settled yet.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.tasks.is_empty() || self.executor.active.slots_used() > 0
     }
 
     /// At least one slot, and what else is free, up to `most`.

@@ -27,6 +27,7 @@ pub use pages::ProblemTypes;
 pub(super) use pages::configure;
 pub use responses::add_responses;
 pub(super) use responses::example;
+pub(crate) use responses::route_problems;
 
 /// The content type of all problems.
 pub const CONTENT_TYPE: &str = "application/problem+json";

@@ -32,6 +32,25 @@ pub fn add_responses<'a>(responses: &mut Responses, types: impl IntoIterator<Ite
     }
 }
 
+/// What routes can meet besides what every route can, for the API's document: a type each, from a domain's types of
+/// problems.
+macro_rules! route_problems {
+    ($($(#[$doc:meta])* $name:ident: $($problem_type:ident),*;)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+                let mut responses = utoipa::openapi::Responses::new();
+                crate::http::add_responses(&mut responses, [$(&$problem_type),*]);
+                responses.responses.into_iter().collect()
+            }
+        }
+    )*};
+}
+
+pub(crate) use route_problems;
+
 fn empty() -> RefOr<Response> {
     RefOr::T(ResponseBuilder::new().build())
 }
