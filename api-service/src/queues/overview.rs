@@ -39,7 +39,7 @@ pub(super) struct QueueState {
 }
 
 /// All queues together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {
     /// Jobs that wait for a worker.
     pub waiting: Count,
@@ -51,6 +51,8 @@ pub struct Totals {
     pub queues: Count,
     /// The oldest that waits.
     pub oldest: Option<Uuid>,
+    /// The queues in which jobs wait.
+    pub waiting_in: Vec<Queue>,
 }
 
 impl Queues {
@@ -107,13 +109,13 @@ impl Queues {
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         // Who comes meanwhile waits for the same answer.
         let mut known = self.totals.lock().await;
-        if let Some((at, totals)) = *known
+        if let Some((at, totals)) = &*known
             && at.elapsed() < GOOD_FOR
         {
-            return Ok(totals);
+            return Ok(totals.clone());
         }
         let totals = self.sum().await?;
-        *known = Some((Instant::now(), totals));
+        *known = Some((Instant::now(), totals.clone()));
         Ok(totals)
     }
 
@@ -127,18 +129,23 @@ impl Queues {
             scheduled: of_all,
             queues: Count { count: names.len().min(SUMMED) as u64, exact: is_all },
             oldest: None,
+            waiting_in: Vec::new(),
         };
         let mut states = stream::iter(names.into_iter().take(SUMMED))
-            .map(|queue| async move { self.open.of(&queue).await })
+            .map(|queue| async move { Ok::<_, StoreError>((self.open.of(&queue).await?, queue)) })
             .buffer_unordered(AT_ONCE);
-        while let Some(open) = states.try_next().await? {
+        while let Some((open, queue)) = states.try_next().await? {
             for priority in Priority::ALL {
                 totals.waiting += open.waiting.get(&priority).copied().unwrap_or(Count::ZERO);
             }
             totals.running += open.running;
             totals.scheduled += open.scheduled;
             totals.oldest = totals.oldest.into_iter().chain(open.oldest).min();
+            if open.oldest.is_some() {
+                totals.waiting_in.push(queue);
+            }
         }
+        totals.waiting_in.sort_unstable();
         Ok(totals)
     }
 }

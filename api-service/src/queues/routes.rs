@@ -18,6 +18,7 @@ use crate::{
         read::{Empty, Input, Number, PathFields, ReadFields, StringValue},
     },
     jobs::{created_at, timestamp},
+    workers::Workers,
 };
 
 /// Adds the routes.
@@ -45,6 +46,8 @@ struct QueueView {
     oldest_waiting_s: Option<f64>,
     /// Jobs that have ended in the last minutes.
     ended: EndedView,
+    /// How many workers take jobs from it.
+    workers: usize,
 }
 
 /// Jobs that wait, by priority.
@@ -134,7 +137,8 @@ struct QueuePath {
 
 impl PathFields for QueuePath {}
 
-/// Lists queues: those that have jobs which have not ended, and those of which jobs have ended lately.
+/// Lists queues: those that have jobs which have not ended, those of which jobs have ended lately, and those that workers
+/// serve.
 ///
 /// Counts are exact up to 10,000 of a queue, state and priority.
 #[utoipa::path(
@@ -146,13 +150,14 @@ impl PathFields for QueuePath {}
 async fn list_queues(
     input: Input<Empty, PageQuery>,
     queues: Data<Queues>,
+    workers: Data<Workers>,
 ) -> Result<Json<QueueList>, Problem> {
     let PageQuery { page_size, page_token } = input.query;
     let limit = page_size.get() as usize;
     let after = page_token.and_then(|PageToken(after)| after);
-    let (states, more) = queues.page(after.as_ref(), limit, []).await?;
+    let (states, more) = queues.page(after.as_ref(), limit, workers.queues()).await?;
     let last = states.last().filter(|_| more).map(|state| state.queue.to_string());
-    let queues = states.into_iter().map(|state| view(state, &queues)).collect();
+    let queues = states.into_iter().map(|state| view(state, &queues, &workers)).collect();
     Ok(Json(QueueList { queues, next_page_token: last.unwrap_or_default() }))
 }
 
@@ -163,12 +168,16 @@ async fn list_queues(
     responses((status = 200, description = "The queue.", body = QueueView)),
 )]
 #[get("/v1/queues/{name}")]
-async fn get_queue(input: Input<QueuePath>, queues: Data<Queues>) -> Result<Json<QueueView>, Problem> {
+async fn get_queue(
+    input: Input<QueuePath>,
+    queues: Data<Queues>,
+    workers: Data<Workers>,
+) -> Result<Json<QueueView>, Problem> {
     let state = queues.get(input.path.name).await?;
-    Ok(Json(view(state, &queues)))
+    Ok(Json(view(state, &queues, &workers)))
 }
 
-fn view(state: QueueState, queues: &Queues) -> QueueView {
+fn view(state: QueueState, queues: &Queues, workers: &Workers) -> QueueView {
     let QueueState { queue, open, ended } = state;
     let now = timestamp(queues.now());
     let waiting = |priority| open.waiting.get(&priority).copied().unwrap_or(Count::ZERO);
@@ -184,6 +193,7 @@ fn view(state: QueueState, queues: &Queues) -> QueueView {
         oldest_waiting_at: oldest,
         oldest_waiting_s: oldest.map(|oldest| (now.millis() - oldest.millis()).max(0) as f64 / 1000.0),
         ended: EndedView::at(now, queues.ended(), ended),
+        workers: workers.serving(&queue),
         queue,
     }
 }

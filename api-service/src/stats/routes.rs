@@ -5,8 +5,11 @@ use actix_web::{
     web::{Data, Json},
 };
 use serde::Serialize;
-use service_kit::Health;
-use shared_events::Timestamp;
+use service_kit::{Health, health::Readiness};
+use shared_events::{
+    Queue, Timestamp,
+    broadcasts::{Heartbeat, WorkerState},
+};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -14,7 +17,8 @@ use crate::{
     http::{Problem, read::Input},
     jobs::{created_at, timestamp},
     outbox::Backlog,
-    queues::{Count, EndedView, Queues},
+    queues::{Count, EndedView, Queues, Totals},
+    workers::{Seen, Workers},
 };
 
 /// Adds the routes.
@@ -40,6 +44,12 @@ struct Stats {
     ended_per_s: f64,
     /// Queues that have jobs which have not ended.
     queues: Count,
+    /// Workers.
+    workers: usize,
+    /// How many attempts they make at once, at most.
+    slots: u64,
+    /// How many they make now.
+    slots_used: u64,
     /// Announcements that wait for the broker; 0 where it takes them at once.
     outbox_waiting: u64,
     /// What is wrong, for people; empty where nothing is.
@@ -55,13 +65,15 @@ struct Stats {
 async fn get_stats(
     _: Input,
     queues: Data<Queues>,
+    workers: Data<Workers>,
     backlog: Data<Backlog>,
     health: Data<Health>,
 ) -> Result<Json<Stats>, Problem> {
     let totals = queues.totals().await?;
     let (now, ended) = (timestamp(queues.now()), queues.ended());
-    let outbox_waiting = backlog.waiting();
-    let readiness = health.readiness().await;
+    let workers = workers.snapshot().workers;
+    let slots = |of: fn(&Heartbeat) -> u32| workers.iter().map(|seen| u64::from(of(&seen.heartbeat))).sum();
+    let problems = problems(&totals, &workers, &health.readiness().await, backlog.waiting());
     Ok(Json(Stats {
         waiting: totals.waiting,
         running: totals.running,
@@ -70,7 +82,35 @@ async fn get_stats(
         ended: EndedView::at(now, ended, ended.all()),
         ended_per_s: ended.per_s(),
         queues: totals.queues,
-        outbox_waiting,
-        problems: readiness.problems().map(str::to_owned).collect(),
+        workers: workers.len(),
+        slots: slots(|worker| worker.slots),
+        slots_used: slots(|worker| worker.slots_used),
+        outbox_waiting: backlog.waiting(),
+        problems,
     }))
+}
+
+/// How many announcements may wait for a moment without anything being wrong.
+const MANY_WAIT: u64 = 1000;
+
+/// How many queues are named at most.
+const NAMED: usize = 10;
+
+fn problems(totals: &Totals, workers: &[Seen], readiness: &Readiness, outbox_waiting: u64) -> Vec<String> {
+    let mut problems: Vec<String> = readiness.problems().map(str::to_owned).collect();
+    if problems.is_empty() && outbox_waiting > MANY_WAIT {
+        problems.push(format!("{outbox_waiting} announcements wait for NATS"));
+    }
+    let takes = |queue: &Queue| {
+        let runs = workers.iter().filter(|seen| seen.heartbeat.state == WorkerState::Running);
+        runs.into_iter().any(|seen| seen.heartbeat.queues.contains(queue))
+    };
+    let unserved: Vec<_> = totals.waiting_in.iter().filter(|queue| !takes(queue)).collect();
+    for queue in unserved.iter().take(NAMED) {
+        problems.push(format!("jobs wait in queue {queue}, and no worker takes any from it"));
+    }
+    if unserved.len() > NAMED {
+        problems.push(format!("so it is with {} more queues", unserved.len() - NAMED));
+    }
+    problems
 }

@@ -11,7 +11,10 @@ mod requests;
 mod routes;
 mod view;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use service_kit::Broker;
 use shared_events::Queue;
@@ -52,6 +55,13 @@ impl Workers {
     #[must_use]
     pub fn serving(&self, queue: &Queue) -> usize {
         self.registry().serving(queue)
+    }
+
+    /// The queues that any worker serves.
+    #[must_use]
+    pub fn queues(&self) -> BTreeSet<Queue> {
+        let workers = self.snapshot().workers;
+        workers.into_iter().flat_map(|seen| seen.heartbeat.queues).collect()
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -34,6 +34,8 @@ async fn jobs_that_wait_are_counted_by_priority() {
     let first = app.get(&format!("/v1/jobs/{}", jobs[0].id)).await.json();
     assert_eq!(seen["oldest_waiting_at"], first["created_at"]);
     assert!(seen["oldest_waiting_s"].as_f64().unwrap() >= 0.0);
+    let stats = app.get("/v1/stats").await.expect(200).json();
+    assert_eq!(stats["problems"], json!(["jobs wait in queue unserved, and no worker takes any from it"]));
 
     // One that is cancelled waits no more; the others do.
     app.post(&format!("/v1/jobs/{}/cancel", jobs[0].id), &json!({})).await;
@@ -66,6 +68,14 @@ async fn what_runs_and_what_has_ended_is_known_to_every_replica() {
         assert_eq!((&stats["running"], &stats["waiting"]), (&exactly(1), &exactly(0)), "{stats}");
         assert_eq!((&stats["ended"]["finished"], &stats["problems"]), (&json!(20), &json!([])), "{stats}");
     }
+    let listed = app.get("/v1/queues").await.expect(200).json();
+    assert_eq!(
+        (&listed["queues"][0]["queue"], &listed["queues"][0]["workers"]),
+        (&json!("default"), &json!(1))
+    );
+    let stats = app.get("/v1/stats").await.expect(200).json();
+    let slots = (&stats["workers"], &stats["slots"], &stats["slots_used"]);
+    assert_eq!(slots, (&json!(1), &json!(100), &json!(1)), "{stats}");
     gate.open();
     app.ended(&held).await;
     let idle = || async { queue(&app, "default").await["running"] == exactly(0) };
