@@ -27,7 +27,7 @@ impl Client {
     #[must_use]
     pub fn new(base: &str) -> Self {
         // Longer than the longest wait that a client may ask for.
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(75));
+        let http = stack::http_client().no_proxy().timeout(Duration::from_secs(75));
         let http = http.build().expect("an HTTP client without special wishes can be built");
         Self { http, base: base.trim_end_matches('/').to_owned() }
     }

@@ -92,7 +92,7 @@ impl App {
             history: history.clone(),
         };
         let executor = Executor {
-            registry: Registry::new(settings.faults, &history),
+            registry: Registry::new(&settings, &history).context("could not set up the kinds")?,
             handlers: HandlerPool::start(settings.handler_threads)
                 .context("could not start threads (HANDLER_THREADS)")?,
             history,

@@ -55,7 +55,7 @@ async fn run() -> ExitCode {
 
 async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
     let history = History::open(settings.history.as_deref(), &WorkerId::generate())?;
-    worker::serve_one(&Registry::new(settings.faults, &history)).await
+    worker::serve_one(&Registry::new(settings, &history)?).await
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use service_kit::settings::{CommonSettings, ReadSettings, Reader};
+use service_kit::{
+    guarded_http::Allowed,
+    settings::{CommonSettings, ReadSettings, Reader},
+};
 use shared_events::Queue;
 
 use crate::worker::RetryPolicy;
@@ -37,6 +40,8 @@ pub struct WorkerSettings {
     pub due_scan: Duration,
     /// The pause before the second attempt; doubles with each.
     pub retry_base: Duration,
+    /// Where jobs of kind `http` may go besides public addresses.
+    pub http_allow: Allowed,
     /// Whether the `fault` kind is served, for tests.
     pub faults: bool,
     /// How long a run waits for a worker that has a handler for its kind.
@@ -119,6 +124,14 @@ impl WorkerSettings {
                      back; then it fails as `unknown_kind`",
                 )
                 .seconds(3600.0, 0.0..=604_800.0),
+            http_allow: from
+                .setting(
+                    "HTTP_ALLOW",
+                    "where jobs of kind `http` may go besides public addresses; all of a named host's addresses are allowed",
+                )
+                .values("hosts (`hooks.internal`, `*.svc.example`), addresses and ranges (`10.1.0.0/16`), separated by commas")
+                .optional()
+                .unwrap_or_default(),
             faults: from
                 .setting(
                     "WORKER_FAULTS",

@@ -63,7 +63,7 @@ impl Health {
 /// # Errors
 /// Where there is no answer within two seconds, or it is not 200.
 pub async fn check(address: SocketAddr) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+    let client = crate::guarded_http::plain().no_proxy().timeout(Duration::from_secs(2)).build()?;
     let request = client.get(format!("http://{address}/health/ready")).send();
     let answer = request.await.with_context(|| format!("no answer from {address}"))?;
     let status = answer.status();

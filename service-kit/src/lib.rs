@@ -7,6 +7,7 @@ pub mod byte_budget;
 pub mod clock;
 pub mod dead_letters;
 pub mod failpoints;
+pub mod guarded_http;
 pub mod health;
 pub mod mongo;
 pub mod nats;

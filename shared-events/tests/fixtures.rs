@@ -5,7 +5,8 @@
 
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent, JobId,
-    JobRetrying, JobStarted, JsonText, Limits, Priority, Status, Timestamp, TraceContext, WorkerId, batch,
+    JobRetrying, JobStarted, JsonText, Limits, Priority, Queue, Status, Timestamp, TraceContext, WorkerId,
+    batch,
     broadcasts::{
         Changed, EndedInQueue, EndedJobs, Heartbeat, Stop, WorkerCommand, WorkerRequest, WorkerState,
     },

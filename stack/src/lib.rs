@@ -33,6 +33,7 @@ mod supervise;
 pub use binaries::{Profile, build_program};
 pub use builder::Builder;
 pub use cargo::run_program;
+pub use hasty_client::http_client;
 pub use nix::sys::signal::Signal;
 pub use nodes::Node;
 pub use ports::PortLease;

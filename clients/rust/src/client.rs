@@ -9,7 +9,7 @@ use shared_events::JobId;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Attempt, Error, Job, NewJob, Problem};
+use crate::{Attempt, Error, Job, NewJob, Problem, http_client};
 
 /// The longest that one request waits for a job's end.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ impl Client {
     /// # Errors
     /// Where no HTTP client can be made.
     pub fn with_settings(address: &str, settings: Settings) -> Result<Self, Error> {
-        let http = reqwest::Client::builder();
+        let http = http_client();
         let http = if settings.proxies { http } else { http.no_proxy() }.build()?;
         Ok(Self { http, base: address.trim_end_matches('/').to_owned(), settings })
     }

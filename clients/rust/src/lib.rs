@@ -21,6 +21,7 @@ mod error;
 mod job;
 mod lists;
 mod new_job;
+mod tls;
 
 pub use client::{Client, Settings};
 pub use error::{Error, FieldError, Problem};
@@ -28,3 +29,4 @@ pub use job::{Attempt, Job};
 pub use lists::Filter;
 pub use new_job::NewJob;
 pub use shared_events::{JobError, JobId, JsonText, Kind, Priority, Queue, Status, Timestamp};
+pub use tls::http_client;

@@ -143,6 +143,11 @@ async fn lists_are_compressed_on_their_way_through_nginx() {
     app.create_many(&NewJob::noop().queue("listed"), 20).await;
     let list = app.request(Method::GET, "/v1/jobs?queue=listed").header("Accept-Encoding", "gzip");
     // Compressed bytes are no text, so only the head is looked at.
-    let list = reqwest::Client::new().execute(list.build().expect("a request")).await.expect("an answer");
+    let list = stack::http_client()
+        .build()
+        .expect("a client")
+        .execute(list.build().expect("a request"))
+        .await
+        .expect("an answer");
     assert_eq!(list.headers().get("content-encoding").and_then(|value| value.to_str().ok()), Some("gzip"));
 }

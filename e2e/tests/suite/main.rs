@@ -23,6 +23,7 @@ mod fence;
 mod flow;
 mod gaps;
 mod http_edges;
+mod http_jobs;
 mod idempotency;
 mod indeterminate_claims;
 mod input;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use shared_events::RunId;
+use shared_events::{RunId, TraceContext};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -26,6 +26,7 @@ pub struct Context {
     attempt: u32,
     deadline: Instant,
     stop: CancellationToken,
+    trace: Option<TraceContext>,
     progress: Arc<Mutex<Option<Progress>>>,
 }
 
@@ -33,7 +34,19 @@ impl Context {
     /// The context of an attempt that starts now and may take so long.
     #[must_use]
     pub fn new(run: RunId, attempt: u32, timeout: Duration, stop: CancellationToken) -> Self {
-        Self { run, attempt, deadline: Instant::now() + timeout, stop, progress: Arc::default() }
+        Self { run, attempt, deadline: Instant::now() + timeout, stop, trace: None, progress: Arc::default() }
+    }
+
+    /// The same, of a job with this trace.
+    #[must_use]
+    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace of the request that created the job.
+    #[must_use]
+    pub const fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 
     /// The run: the same in all its attempts.

@@ -3,6 +3,7 @@
 
 mod context;
 mod fault;
+mod http;
 mod noop;
 mod shuffle;
 mod sleep;
@@ -18,7 +19,7 @@ use shared_events::{
     payloads::{BadPayload, Payload, PayloadSchema},
 };
 
-use crate::history::History;
+use crate::{history::History, settings::WorkerSettings};
 
 /// How long a handler has to come to an end that is told to stop, unless its kind says otherwise.
 const GRACE: Duration = Duration::from_secs(2);
@@ -125,12 +126,17 @@ impl<H: Handler> AnyHandler for Reading<H> {
 pub struct Registry(Arc<HashMap<&'static str, Box<dyn AnyHandler>>>);
 
 impl Registry {
-    /// All kinds; `faults` adds the one that misbehaves on purpose.
-    #[must_use]
-    pub fn new(faults: bool, history: &History) -> Self {
-        let registry =
-            Self::default().with(noop::NoopHandler).with(shuffle::ShuffleHandler).with(sleep::SleepHandler);
-        if faults { registry.with(fault::FaultHandler(history.clone())) } else { registry }
+    /// All kinds that these settings ask for.
+    ///
+    /// # Errors
+    /// Where one can not be set up.
+    pub fn new(settings: &WorkerSettings, history: &History) -> anyhow::Result<Self> {
+        let registry = Self::default()
+            .with(http::HttpHandler::new(&settings.http_allow)?)
+            .with(noop::NoopHandler)
+            .with(shuffle::ShuffleHandler)
+            .with(sleep::SleepHandler);
+        Ok(if settings.faults { registry.with(fault::FaultHandler(history.clone())) } else { registry })
     }
 
     /// The same with one more handler.

@@ -5,7 +5,7 @@ use std::{io::Write, os::unix::process::ExitStatusExt, process::Stdio, time::Dur
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use shared_events::{JobError, JsonText, Kind, RunId};
+use shared_events::{JobError, JsonText, Kind, RunId, TraceContext};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::Command,
@@ -25,6 +25,7 @@ struct Order {
     attempt: u32,
     /// How much of its time is left.
     timeout_ms: u64,
+    trace: Option<TraceContext>,
     kind: Kind,
     payload: JsonText,
 }
@@ -75,6 +76,7 @@ pub(super) async fn run(kind: &Kind, context: AttemptContext, payload: JsonText)
         run: context.run_id(),
         attempt: context.attempt(),
         timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        trace: context.trace(),
         kind: kind.clone(),
         payload,
     };
@@ -125,10 +127,10 @@ async fn ask_child(order: &Order) -> anyhow::Result<HandlerResult> {
 pub async fn serve_one(registry: &Registry) -> anyhow::Result<()> {
     // Blocking is fine: this process has nothing else to do.
     let order = std::io::read_to_string(std::io::stdin()).context("could not read the order")?;
-    let Order { run, attempt, timeout_ms, kind, payload } =
+    let Order { run, attempt, timeout_ms, trace, kind, payload } =
         serde_json::from_str(&order).context("the order is not readable")?;
     let timeout = Duration::from_millis(timeout_ms);
-    let context = AttemptContext::new(run, attempt, timeout, CancellationToken::new());
+    let context = AttemptContext::new(run, attempt, timeout, CancellationToken::new()).with_trace(trace);
     let answer: Answer = registry.run(&kind, context, &payload).await.into();
     let answer = serde_json::to_vec(&answer)?;
     let mut output = std::io::stdout().lock();

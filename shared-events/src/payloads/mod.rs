@@ -5,6 +5,7 @@
 //! are shown.
 
 mod built_in;
+mod http;
 mod schema;
 
 use std::sync::LazyLock;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use built_in::{Noop, Shuffle, Sleep};
+pub use http::{Http, HttpMethod, HttpStatus};
 pub use schema::{PayloadSchema, without_null};
 
 use crate::{JsonText, Kind};
@@ -75,7 +77,12 @@ impl BuiltInKind {
 }
 
 static BUILT_IN: LazyLock<Vec<BuiltInKind>> = LazyLock::new(|| {
-    vec![BuiltInKind::of::<Noop>(), BuiltInKind::of::<Shuffle>(), BuiltInKind::of::<Sleep>()]
+    vec![
+        BuiltInKind::of::<Http>(),
+        BuiltInKind::of::<Noop>(),
+        BuiltInKind::of::<Shuffle>(),
+        BuiltInKind::of::<Sleep>(),
+    ]
 });
 
 /// All kinds that every worker knows.

@@ -26,7 +26,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const LINES_SHOWN: usize = 15;
 
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2));
+    let client = hasty_client::http_client().no_proxy().timeout(Duration::from_secs(2));
     client.build().expect("an HTTP client without special settings can be built")
 });
 

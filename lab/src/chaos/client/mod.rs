@@ -55,7 +55,7 @@ impl<T> From<Result<T, Error>> for Reply<T> {
 impl Api {
     pub(super) fn new(url: &str, deadline: tokio::sync::watch::Receiver<Option<Instant>>) -> Result<Self> {
         let http =
-            reqwest::Client::builder().no_proxy().timeout(TIMEOUT).pool_max_idle_per_host(64).build()?;
+            hasty_client::http_client().no_proxy().timeout(TIMEOUT).pool_max_idle_per_host(64).build()?;
         let settings =
             Settings { retries: 0, answer_timeout: TIMEOUT, proxies: false, ..Settings::default() };
         let client = hasty_client::Client::with_settings(url, settings)?;
