@@ -3,7 +3,9 @@
 mod changes;
 mod diff;
 mod error;
+mod fresh;
 mod read;
+mod secondaries;
 mod update;
 mod within;
 mod writable;
@@ -11,7 +13,9 @@ mod writable;
 pub use changes::Change;
 pub use diff::diff;
 pub use error::StoreError;
+pub use fresh::Freshness;
 pub use read::Read;
+pub use secondaries::MAX_LAG;
 pub use update::{Durability, Statement, Updated};
 pub use within::{Fitting, Query};
 
@@ -25,7 +29,7 @@ use mongodb::{Client, Collection, Database, error::ErrorKind, options::ClientOpt
 use serde::Serialize;
 use tokio::time::Instant;
 
-use self::writable::Writable;
+use self::{secondaries::Secondaries, writable::Writable};
 use crate::clock::Clock;
 
 /// How long a single read or write may take.
@@ -40,6 +44,7 @@ pub struct Mongo {
     slow_after: Duration,
     writable: Arc<Writable>,
     unreadable: Arc<read::Unreadable>,
+    secondaries: Arc<Secondaries>,
 }
 
 /// An operation under way; notes at its end whether it took so long that it counts as a failure.
@@ -86,6 +91,7 @@ impl Mongo {
             slow_after: DEADLINE,
             writable: Arc::default(),
             unreadable: Arc::default(),
+            secondaries: Arc::default(),
         })
     }
 
