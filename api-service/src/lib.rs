@@ -4,6 +4,7 @@
 //! [`status`] (event to status).
 
 pub mod http;
+pub mod idempotency;
 pub mod jobs;
 pub mod kinds;
 pub mod legacy;
@@ -12,6 +13,7 @@ pub mod queues;
 pub mod settings;
 pub mod stats;
 pub mod status;
+pub mod users;
 pub mod workers;
 
 use std::{
@@ -41,6 +43,7 @@ use crate::{
     queues::{EndedCounts, Queues, exchange},
     settings::Settings,
     status::{AppliedBytes, Broadcasts, Events, MakeRoom, PACING, StatusStore, StreamOrder, UnmatchedEvents},
+    users::{UserStore, Users},
     workers::Workers,
 };
 
@@ -61,6 +64,7 @@ pub struct App {
 struct Parts {
     jobs: Jobs,
     queues: Queues,
+    users: UserStore,
     unmarking: Arc<Unmarking>,
     generations: StreamGenerations,
     states: StreamStates,
@@ -104,6 +108,7 @@ impl App {
             generations.clone(),
             timing,
         );
+        let users = UserStore::new(mongo.clone());
         let (jobs, outbox) = (Jobs::new(mongo), Arc::new(relay.clone()) as Arc<dyn Outbox>);
         let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
         let lifecycle = Lifecycle::new(jobs.clone(), outbox, waiters.clone(), relay_after);
@@ -118,13 +123,24 @@ impl App {
             workers: Data::new(workers.clone()),
             backlog: Data::new(backlog.clone()),
             work: Data::new(settings.work.clone()),
+            users: Data::new(Users::new(users.clone())),
         };
         let grace = settings.common.shutdown_grace;
         let server_settings =
             ServerSettings { threads: settings.http_threads, allowed: settings.allowed.clone(), grace };
         let server = http::serve(listener, server_settings, health, (api(), problem_types()), routes(data))?;
-        let parts =
-            Parts { jobs, queues, unmarking, generations, states, store, broadcasts, workers, settings };
+        let parts = Parts {
+            jobs,
+            queues,
+            users,
+            unmarking,
+            generations,
+            states,
+            store,
+            broadcasts,
+            workers,
+            settings,
+        };
         Ok(Self { server, address, broker, relay, parts, grace })
     }
 
@@ -171,13 +187,14 @@ fn domains(app: &mut ServiceConfig<'_>) {
     app.configure(queues::configure);
     app.configure(stats::configure);
     app.configure(workers::configure);
+    app.configure(users::configure);
     app.configure(legacy::configure);
 }
 
 /// The list of types of problems, a line a domain.
 #[must_use]
 pub fn problem_types() -> Vec<&'static ProblemType> {
-    [types::COMMON, jobs::PROBLEM_TYPES, workers::PROBLEM_TYPES]
+    [types::COMMON, jobs::PROBLEM_TYPES, workers::PROBLEM_TYPES, users::PROBLEM_TYPES]
         .concat()
         .into_iter()
         .chain(types::OF_NGINX)
@@ -209,21 +226,23 @@ struct RouteData {
     workers: Data<Workers>,
     backlog: Data<Backlog>,
     work: Data<WorkSettings>,
+    users: Data<Users>,
 }
 
 /// The routes, and what they need.
 fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     move |app| {
-        let RouteData { creator, jobs, lifecycle, queues, workers, backlog, work } = data.clone();
+        let RouteData { creator, jobs, lifecycle, queues, workers, backlog, work, users } = data.clone();
         app.app_data(creator).app_data(jobs).app_data(lifecycle);
-        app.app_data(queues).app_data(workers).app_data(backlog).app_data(work);
+        app.app_data(queues).app_data(workers).app_data(backlog).app_data(work).app_data(users);
         domains(app);
     }
 }
 
 /// The list of background tasks.
 fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundTasks {
-    let Parts { jobs, queues, unmarking, generations, states, store, broadcasts, workers, settings } = parts;
+    let Parts { jobs, queues, users, unmarking, generations, states, store, broadcasts, workers, settings } =
+        parts;
     let (mongo, wait) = (jobs.mongo().clone(), settings.common.unreadable_wait);
     let applied = Arc::<AppliedBytes>::default();
     let reconciler = Reconciler {
@@ -255,6 +274,9 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     let mut tasks = BackgroundTasks::new();
     let (broker, counted, relay) = (broker.clone(), broker.clone(), relay.clone());
     tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
+    let members = mongo.clone();
+    tasks.start("secondaries", |stop| async move { members.measure_secondaries(&stop).await });
+    tasks.start("users", |stop| async move { users.prepare_soon(&stop).await });
     tasks.start("database", |stop| async move { jobs.prepare_and_follow_clock(&stop).await });
     tasks.start("relay", |stop| async move { relay.scan(&stop).await });
     tasks.start("unmarking", |stop| async move { unmarking.run(&store, &stop).await });

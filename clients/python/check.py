@@ -9,7 +9,8 @@ import uuid
 from hasty_client import Client
 from hasty_client.api.jobs import cancel_job, create_job, create_jobs, delete_job, get_job, list_jobs, retry_job
 from hasty_client.api.kinds import list_kinds
-from hasty_client.models import Cancel, Job, NewJob, NewJobOfBatch, NewJobPayload, NewJobs, Problem, Status
+from hasty_client.api.users import count_users, create_user, delete_user, get_user, list_users, patch_user, put_user
+from hasty_client.models import Cancel, Job, NewJob, NewJobOfBatch, NewJobPayload, NewJobs, NewUser, Problem, Status, User, UserChange
 
 client = Client(base_url=sys.argv[1], timeout=75)
 queue = f"python-{uuid.uuid4()}"
@@ -68,6 +69,24 @@ assert code(retry_job.sync(unended.id, client=client)) == "not_ended"
 assert code(delete_job.sync(unended.id, client=client)) == "not_ended"
 delete_job.sync_detailed(job.id, client=client)
 assert code(create_job.sync(client=client, body=shuffle, idempotency_key=key)) == "job_gone"
+
+# Users: created once, changed in the state that was read, listed, deleted.
+name = f"python-{uuid.uuid4()}"
+wish = NewUser(name=name, email=f"{uuid.uuid4()}@example.org", group=7)
+key = str(uuid.uuid4())
+user = create_user.sync(client=client, body=wish, idempotency_key=key)
+again = create_user.sync(client=client, body=wish, idempotency_key=key)
+assert isinstance(user, User) and again == user, (user, again)
+assert code(create_user.sync(client=client, body=wish)) == "email_taken"
+tag = get_user.sync_detailed(user.id, client=client).headers["ETag"]
+changed = patch_user.sync(user.id, client=client, body=UserChange(group=8), if_match=tag)
+assert (changed.group, changed.name) == (8, name), changed
+assert code(put_user.sync(user.id, client=client, body=wish, if_match=tag)) == "precondition_failed"
+assert [found.id for found in list_users.sync(client=client, name_prefix=name).users] == [user.id]
+assert count_users.sync(client=client, name_prefix=name, group=7).count == 0
+delete_user.sync_detailed(user.id, client=client)
+assert code(get_user.sync(user.id, client=client)) == "user_not_found"
+assert code(create_user.sync(client=client, body=wish, idempotency_key=key)) == "user_gone"
 
 kinds = {kind.kind: kind for kind in list_kinds.sync(client=client).kinds}
 assert kinds["sleep"].payload_schema["properties"]["min_s"]["default"] == 15, kinds

@@ -22,6 +22,9 @@ use super::{
     read::FieldError,
 };
 
+/// The paths of what is stored, as routes begin.
+const STORED: [&str; 2] = ["/v1/jobs", "/v1/users"];
+
 /// Where Swagger UI is.
 pub(super) const SWAGGER: &str = "/swagger";
 
@@ -38,6 +41,7 @@ pub(super) const SWAGGER: &str = "/swagger";
     ),
     tags(
         (name = "jobs", description = "Creating jobs, and seeing how far they are."),
+        (name = "users", description = "Who the clients' own users are."),
         (name = "kinds", description = "What workers can do."),
         (name = "workers", description = "Who works, and draining a worker."),
         (name = "health", description = "For load balancers, containers and people."),
@@ -119,7 +123,8 @@ async fn get_document(text: Data<DocumentText>) -> impl Responder {
 
 /// The operations of a path, each with whether it changes something.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
-    let all = [(false, &mut item.get), (true, &mut item.post), (true, &mut item.delete)];
+    let changes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+    let all = std::iter::once((false, &mut item.get)).chain(changes.map(|operation| (true, operation)));
     all.into_iter().filter_map(|(changes, operation)| Some((changes, operation.as_mut()?)))
 }
 
@@ -131,7 +136,7 @@ fn problems_of(
     is_older: bool,
 ) -> Vec<&'static ProblemType> {
     let mut met = vec![&types::MISDIRECTED_REQUEST];
-    if path.starts_with("/v1/jobs") || is_older {
+    if STORED.iter().any(|stored| path.starts_with(stored)) || is_older {
         met.extend([&types::UNAVAILABLE, &types::NEWER_VERSION]);
     }
     if changes {

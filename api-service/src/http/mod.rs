@@ -6,6 +6,7 @@ mod body;
 mod context;
 mod document;
 pub mod etag;
+pub mod freshness;
 mod health;
 mod negotiation;
 pub mod problem;

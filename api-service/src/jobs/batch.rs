@@ -11,7 +11,7 @@ use utoipa::{
 };
 
 use super::{
-    Creator, IdempotencyKey, NewJob,
+    Creator, NewJob,
     create::{Created, Member},
     requests::KeyHeader,
     view::JobView,
@@ -24,6 +24,7 @@ use crate::http::{
         ReadFields,
     },
 };
+use crate::idempotency::IdempotencyKey;
 
 /// The most jobs of a batch.
 const MAX_JOBS: usize = 1000;

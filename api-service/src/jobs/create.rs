@@ -9,12 +9,11 @@ use tokio::runtime::Handle;
 use tracing::{debug, error};
 
 use super::{
-    CreateError, IdempotencyKey, Job, Jobs, NewJob, NextAction, Outbox,
-    idempotency::may_be_the_same,
+    CreateError, Job, Jobs, NewJob, NextAction, Outbox,
     model::job_id,
-    remains::KEY_KEPT,
     store::{Holder, Inserted, UniqueKey},
 };
+use crate::idempotency::{IdempotencyKey, KEY_KEPT, may_be_the_same};
 
 /// How often one request and another for the same object may make each other try again.
 const ROUNDS: usize = 10;

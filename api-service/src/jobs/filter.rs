@@ -6,10 +6,11 @@ use bson::{DateTime, Document, Uuid, doc};
 use shared_events::{Kind, Queue, Status, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{canonical::CanonicalObject, model::date, new_job::ObjectId, store::Load};
+use super::{model::date, new_job::ObjectId, store::Load};
 use crate::http::read::{
     Both, CommaSeparated, Fields, Mistake, MistakeCode, Number, ReadFields, StringValue,
 };
+use crate::idempotency::CanonicalObject;
 
 /// What tokens start with: their version, which stands for their form and for what the fingerprint is made of.
 const TOKEN_VERSION: &str = "v1-";

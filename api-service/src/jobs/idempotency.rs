@@ -1,73 +1,14 @@
-//! What tells a request that is sent again from another one: the client's key, and a hash of what was asked for.
-
-use std::{fmt, str::FromStr};
+//! What tells a new job that is asked for again from another one.
 
 use shared_events::{Priority, Queue};
-use utoipa::ToSchema;
 
-use super::{NewJob, canonical::CanonicalObject};
-use crate::http::read::StringValue;
+use super::NewJob;
+use crate::idempotency::CanonicalObject;
 
-/// The longest key that a client may choose, in bytes.
-const MAX_KEY: usize = 256;
-
-/// The version of the hash. What it is made of never changes; another form gets another version.
-const HASH_VERSION: &str = "v1";
-
-/// A client's `Idempotency-Key`: 1 to 256 printable ASCII characters, with no space at either end.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, ToSchema)]
-#[schema(value_type = String, pattern = "^[!-~]([ -~]{0,254}[!-~])?$", example = "order-4711")]
-pub struct IdempotencyKey(String);
-
-impl StringValue for IdempotencyKey {}
-
-/// Why a text is no key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to {MAX_KEY} printable ASCII characters without a space at either end")]
-pub struct BadKey;
-
-impl FromStr for IdempotencyKey {
-    type Err = BadKey;
-
-    fn from_str(text: &str) -> Result<Self, BadKey> {
-        let is_fine = (1..=MAX_KEY).contains(&text.len())
-            && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-            && text.trim_matches(' ').len() == text.len();
-        if is_fine { Ok(Self(text.to_owned())) } else { Err(BadKey) }
-    }
-}
-
-impl fmt::Display for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl IdempotencyKey {
-    /// The key of the job at this place of a batch whose header has this key.
-    #[must_use]
-    pub(super) fn of_member(&self, index: usize) -> Self {
-        Self(format!("{self}:{index}"))
-    }
-
-    /// The key's text.
-    #[must_use]
-    pub fn into_text(self) -> String {
-        self.0
-    }
-}
-
-/// What tells a new job from others: the same for the same fields, in whatever order and spacing they were sent,
+/// The hash that is stored with a job's key: the same for the same fields, in whatever order and spacing they were sent,
 /// and whether a field that has its default was sent or not.
 pub(super) fn request_hash(new_job: &NewJob) -> String {
-    format!("{HASH_VERSION}:{}", hex::encode(fields(new_job).sha256()))
-}
-
-/// Whether a hash that was stored with a key may be that of the request that made this one: it is the same, or
-/// of another version, which this one can not tell.
-pub(super) fn may_be_the_same(stored: &str, hash: &str) -> bool {
-    let version = |hash: &str| hash.split_once(':').map(|(version, _)| version.to_owned());
-    stored == hash || version(stored) != version(hash)
+    fields(new_job).request_hash()
 }
 
 fn fields(new_job: &NewJob) -> CanonicalObject {
@@ -97,26 +38,7 @@ mod tests {
         fields(&new_job(json)).text()
     }
 
-    #[test]
-    fn a_key_has_limits() {
-        for (key, fine) in [
-            ("a", true),
-            ("a b", true),
-            ("~", true),
-            ("", false),
-            (" a", false),
-            ("a ", false),
-            ("a\tb", false),
-            ("ä", false),
-            ("\u{7f}", false),
-        ] {
-            assert_eq!(key.parse::<IdempotencyKey>().is_ok(), fine, "{key:?}");
-        }
-        assert!("x".repeat(256).parse::<IdempotencyKey>().is_ok());
-        assert!("x".repeat(257).parse::<IdempotencyKey>().is_err());
-    }
-
-    /// Replicas of several versions compare these: a value that changes here needs another [`HASH_VERSION`].
+    /// Replicas of several versions compare these: a value that changes here needs another version of the hash.
     #[test]
     fn hashes_are_what_they_always_were() {
         for (json, canonical, hash) in [
@@ -162,11 +84,5 @@ mod tests {
         assert_eq!(of(r#"{"a":1,"b":[2]}"#), of(r#"{ "b" : [ 2 ], "a" : 1 }"#));
         assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":1.0}"#));
         assert_ne!(of(r#"{"a":"é"}"#), of(r#"{"a":"\u00e9"}"#));
-    }
-
-    #[test]
-    fn a_hash_of_another_version_is_not_held_against_a_request() {
-        assert!(may_be_the_same("v1:a", "v1:a") && may_be_the_same("v2:b", "v1:a"));
-        assert!(!may_be_the_same("v1:b", "v1:a"));
     }
 }

@@ -7,12 +7,9 @@ use shared_events::{
 };
 use utoipa::ToSchema;
 
-use super::{
-    Job, NextAction,
-    idempotency::{IdempotencyKey, request_hash},
-    model::position,
-};
+use super::{Job, NextAction, idempotency::request_hash, model::position};
 use crate::http::read::{Fields, JsonBody, Mistake, MistakeCode, Number, ReadFields, Text};
+use crate::idempotency::IdempotencyKey;
 
 /// What a job is about: 1 to 256 characters.
 pub type ObjectId = Text<1, 256>;
@@ -147,7 +144,7 @@ impl NewJob {
 
 /// An id whose time is `now`, so that bounds on the time of creation are bounds on ids; within a
 /// millisecond, later ids are higher.
-fn new_id(now: DateTime) -> Uuid {
+pub(crate) fn new_id(now: DateTime) -> Uuid {
     static CONTEXT: std::sync::Mutex<uuid::ContextV7> = std::sync::Mutex::new(uuid::ContextV7::new());
     let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
     let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;

@@ -2,6 +2,7 @@
 
 use super::{CreateError, LifecycleError};
 use crate::http::{Problem, ProblemType, route_problems};
+use crate::idempotency::IDEMPOTENCY_KEY_REUSED;
 
 /// How soon a client may try again whose queue waits for the broker.
 const OUTBOX_RETRY_S: u64 = 10;
@@ -50,15 +51,6 @@ pub(super) const JOB_GONE: ProblemType = ProblemType {
     title: "The job that was created under this Idempotency-Key is gone",
     meaning: "The same request has created a job before, `job_id`, which was deleted or removed since.",
     remedy: "The work was asked for once already. To have it done again, send another key.",
-};
-
-/// 422.
-pub(super) const IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
-    code: "idempotency_key_reused",
-    status: 422,
-    title: "The Idempotency-Key was used for another request",
-    meaning: "Within 24 hours the same key came with other fields; `job_id` is the job that it created.",
-    remedy: "Send another key for another job.",
 };
 
 /// 503.

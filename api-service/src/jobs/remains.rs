@@ -7,9 +7,7 @@ use service_kit::clock::millis;
 use shared_events::{JobId, streams};
 
 use super::Job;
-
-/// How long an idempotency key is remembered from its job's creation on; also the longest that an object refuses another job.
-pub(crate) const KEY_KEPT: Duration = Duration::from_secs(86_400);
+use crate::idempotency::KEY_KEPT;
 
 /// How long after a run's end events about it may still come: an announcement that is delivered again has its end told again.
 const EVENTS_COME: Duration = streams::STALE_AFTER;

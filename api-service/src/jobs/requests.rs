@@ -4,11 +4,12 @@ use std::{convert::Infallible, str::FromStr, time::Duration};
 
 use utoipa::{IntoParams, ToSchema};
 
-use super::{IdempotencyKey, problems::JOB_NOT_FOUND};
+use super::problems::JOB_NOT_FOUND;
 use crate::http::{
     Problem,
     read::{JsonBody, Number, PathFields, ReadFields, StringValue, Text},
 };
+use crate::idempotency::IdempotencyKey;
 use shared_events::JobId;
 
 /// The longest that an answer waits for a job's end, in seconds.

@@ -26,8 +26,8 @@ use crate::http::{
     read::{Both, Empty, Input, Json, OptionalJson},
     room,
 };
+use crate::idempotency::IDEMPOTENT_REPLAYED;
 
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Adds the routes.
@@ -160,7 +160,7 @@ async fn get_job(
     let (job, room) = read_later(&request, &lifecycle, input.path.id, wait).await?;
     let mut answer = HttpResponse::Ok();
     say_preference(&mut answer, wait);
-    Ok(Conditional::of(conditional).json(answer, &JobView::from(&job), room))
+    Ok(Conditional::of(conditional).json(answer, &JobView::from(&job), Some(room)))
 }
 
 /// Deletes a job that has ended, with all its runs.

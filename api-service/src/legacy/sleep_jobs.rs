@@ -11,6 +11,7 @@ use shared_events::{JobId, JsonText, Kind, Status};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::Message;
 use crate::{
     http::{
         Context, Problem,
@@ -35,12 +36,6 @@ struct Request {
     /// What the job is about.
     #[schema(inline)]
     object_id: ObjectId,
-}
-
-/// The older system's answer.
-#[derive(Serialize, ToSchema)]
-struct Message<T> {
-    message: T,
 }
 
 /// The id of a new job.

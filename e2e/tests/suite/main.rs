@@ -54,6 +54,7 @@ mod stops;
 mod streams_lost;
 mod trace;
 mod unreadable_documents;
+mod users;
 mod waiting;
 mod who_works;
 mod work_queues;

@@ -68,6 +68,16 @@ pub const SLOW_BODY: ProblemType = ProblemType {
     remedy: "Send it again over a better connection, or in smaller parts.",
 };
 
+/// 412.
+pub const PRECONDITION_FAILED: ProblemType = ProblemType {
+    code: "precondition_failed",
+    status: 412,
+    title: "It is not in the state that the request is meant for",
+    meaning: "`If-Match` has no tag of what is there now, or `If-None-Match` has one. Somebody else has changed, created or \
+              removed it. Nothing was changed.",
+    remedy: "Read it again, see whether the change still makes sense, and send it with the new `ETag`.",
+};
+
 /// 413.
 pub const BODY_TOO_LARGE: ProblemType = ProblemType {
     code: "body_too_large",
@@ -113,19 +123,19 @@ pub const UNAVAILABLE: ProblemType = ProblemType {
     title: "The service can not do this now",
     meaning: "The database gives no answer, or too much is asked for at once. `detail` says whether what was asked for may \
               have been done all the same.",
-    remedy: "Try again after `Retry-After`; with the same `Idempotency-Key` where a job is created.",
+    remedy: "Try again after `Retry-After`; with the same `Idempotency-Key` where something is created.",
 };
 
 /// 503.
 pub const NEWER_VERSION: ProblemType = ProblemType {
     code: "newer_version",
     status: 503,
-    title: "A newer version of the service has changed the job, and this one can not read it",
+    title: "A newer version of the service has changed it, and this one can not read it",
     meaning: "Replicas of two versions serve, and the older one got the request.",
     remedy: "Try again: another replica may answer. The operator finishes the upgrade.",
 };
 
-/// All that every route can meet.
+/// All that every route can meet, or those of several domains.
 pub const COMMON: &[&ProblemType] = &[
     &MALFORMED_BODY,
     &INVALID_PARAMETER,
@@ -134,6 +144,7 @@ pub const COMMON: &[&ProblemType] = &[
     &METHOD_NOT_ALLOWED,
     &NOT_ACCEPTABLE,
     &SLOW_BODY,
+    &PRECONDITION_FAILED,
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
     &MISDIRECTED_REQUEST,

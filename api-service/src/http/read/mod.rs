@@ -6,6 +6,7 @@
 mod fields;
 mod input;
 mod json_object;
+mod kept;
 mod mistakes;
 mod query;
 mod value;
@@ -13,5 +14,6 @@ mod value;
 pub use api_service_derive::ReadFields;
 pub use fields::{Fields, ReadFields};
 pub use input::{Both, Empty, Input, Json, JsonBody, NoBody, OptionalJson, PathFields, read_json_object};
+pub use kept::Kept;
 pub use mistakes::{FieldError, Mistake, MistakeCode, Mistakes, Place};
 pub use value::{CommaSeparated, FieldValue, Number, StringValue, Text};

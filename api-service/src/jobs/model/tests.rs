@@ -93,7 +93,7 @@ fn a_client_sees_a_job_as_ever() {
     let path = format!("{}/fixtures/v1/job_view.json", env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read_to_string(path).unwrap();
     // Numbers keep their text, the spaces between tokens do not count.
-    let canonical = super::super::canonical::canonical;
+    let canonical = crate::idempotency::canonical;
     assert_eq!(canonical(&shown), canonical(&expected));
 }
 

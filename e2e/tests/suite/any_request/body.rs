@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::route::Route;
 use super::schema;
 
-/// A body for a POST to this route.
-pub(crate) fn body(random: &mut StdRng, route: Route) -> Vec<u8> {
-    let fine = fine(random, route);
+/// A body for a request of this method to this route.
+pub(crate) fn body(random: &mut StdRng, route: Route, method: &str) -> Vec<u8> {
+    let fine = fine(random, route, method);
     let text = fine.to_string();
     match random.random_range(0..20_u32) {
         0..10 => text.into_bytes(),
@@ -33,9 +33,9 @@ fn text_length(value: &Value) -> usize {
 }
 
 /// What the document has for this route: one of its examples, or a value of its schema.
-fn fine(random: &mut StdRng, route: Route) -> Value {
+fn fine(random: &mut StdRng, route: Route, method: &str) -> Value {
     let body =
-        route.operation("POST").map(|operation| &operation["requestBody"]["content"]["application/json"]);
+        route.operation(method).map(|operation| &operation["requestBody"]["content"]["application/json"]);
     let Some(content) = body.filter(|content| content.is_object()) else { return json!({}) };
     let mut body = schema::value(random, &content["schema"]);
     if let Some(jobs) = body.get_mut("jobs").and_then(Value::as_array_mut) {
@@ -66,8 +66,21 @@ fn with_field(mut value: Value, field: &str, given: Value) -> Value {
 }
 
 fn wrong_value(random: &mut StdRng, value: Value) -> Value {
-    let field =
-        ["kind", "payload", "queue", "priority", "object_id", "timeout_s", "max_attempts", "jobs", "reason"];
+    let field = [
+        "kind",
+        "payload",
+        "queue",
+        "priority",
+        "object_id",
+        "timeout_s",
+        "max_attempts",
+        "jobs",
+        "reason",
+        "id",
+        "name",
+        "email",
+        "group",
+    ];
     let wrong = [
         json!(null),
         json!(-1),

@@ -59,7 +59,7 @@ impl Request {
             request.add_query(random, route);
         }
         if ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) || random.random_bool(0.05) {
-            request.body = body(random, route);
+            request.body = body(random, route, &request.method);
             request.frame(random);
         }
         for _ in 0..random.random_range(0..3_u32) {

@@ -44,8 +44,10 @@ async fn any_request_gets_an_answer_that_is_allowed_and_a_refused_one_changes_no
     println!("{count} requests: ANY_REQUEST_SEED={seed}");
     let app = App::start(Stack::builder().api(2).workers(1)).await;
     let jobs = app.jobs().await;
+    let users = jobs.client().database("hasty_api").collection("users");
+    let stored = async || stored(&jobs, &users).await;
     let (mut random, mut ids) = (StdRng::seed_from_u64(seed.into()), Vec::new());
-    let mut before = stored(&jobs).await;
+    let mut before = stored().await;
     for number in 0..count {
         let request = Request::generate(&mut random, &ids);
         let said = |what: &dyn Display| format!("seed {seed}, request {number}: {what}\n{request}");
@@ -59,12 +61,16 @@ async fn any_request_gets_an_answer_that_is_allowed_and_a_refused_one_changes_no
                 String::from_utf8_lossy(&bytes[..bytes.len().min(2000)])
             );
         }
-        let after = stored(&jobs).await;
+        let after = stored().await;
         let expected = answer.as_ref().map_or(Change::Nothing, |answer| change(&request, answer));
         let status = answer.as_ref().map(|answer| answer.status);
         let right = match expected {
             Change::Nothing => after == before,
             Change::Jobs(more) => after.jobs == before.jobs + more,
+            Change::Users(more) => {
+                after.users == before.users + more
+                    && Stored { users: before.users, versions: before.versions, ..after } == before
+            }
             Change::NotSaid => true,
         };
         assert!(right, "{}", said(&format!("{expected:?}, but {before:?} became {after:?}; {status:?}")));
@@ -79,7 +85,7 @@ async fn any_request_gets_an_answer_that_is_allowed_and_a_refused_one_changes_no
     assert_eq!(app.ended(&job).await.status, Status::Finished);
 }
 
-/// What clients alone can change about the jobs.
+/// What clients alone can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Stored {
     jobs: i64,
@@ -87,23 +93,38 @@ struct Stored {
     runs: i64,
     /// How many were asked to stop.
     cancels: i64,
+    users: i64,
+    /// Of all users together.
+    versions: i64,
 }
 
-async fn stored(jobs: &Collection<Document>) -> Stored {
+async fn stored(jobs: &Collection<Document>, users: &Collection<Document>) -> Stored {
     let asked = doc! { "$cond": [{ "$ifNull": ["$cancel", false] }, 1, 0] };
     let all =
         doc! { "_id": null, "jobs": { "$sum": 1 }, "runs": { "$sum": "$run" }, "cancels": { "$sum": asked } };
-    // What stays of a job that is gone has no status.
-    let jobs_alone = doc! { "status": { "$exists": true } };
-    let mut counted = jobs.aggregate([doc! { "$match": jobs_alone }, doc! { "$group": all }]).await.unwrap();
-    let Some(counted) = counted.try_next().await.unwrap() else { return Stored::default() };
-    let number =
-        |name| bson::Bson::as_i64(counted.get(name).unwrap()).or(counted.get_i32(name).ok().map(i64::from));
+    // What stays of a job that is gone has no status, and what stays of a user no version.
+    let jobs = counted(jobs, "status", all).await;
+    let all = doc! { "_id": null, "users": { "$sum": 1 }, "versions": { "$sum": "$version" } };
+    let users = counted(users, "version", all).await;
+    let number = |of: &Document, name| {
+        let number =
+            of.get(name).map_or(Some(0), |number| number.as_i64().or(number.as_i32().map(i64::from)));
+        number.expect("a number")
+    };
     Stored {
-        jobs: number("jobs").unwrap(),
-        runs: number("runs").unwrap(),
-        cancels: number("cancels").unwrap(),
+        jobs: number(&jobs, "jobs"),
+        runs: number(&jobs, "runs"),
+        cancels: number(&jobs, "cancels"),
+        users: number(&users, "users"),
+        versions: number(&users, "versions"),
     }
+}
+
+/// The documents that have a field, taken together; empty where there are none.
+async fn counted(documents: &Collection<Document>, field: &str, all: Document) -> Document {
+    let there = doc! { "$match": { field: { "$exists": true } } };
+    let mut counted = documents.aggregate([there, doc! { "$group": all }]).await.unwrap();
+    counted.try_next().await.unwrap().unwrap_or_default()
 }
 
 /// What an answer says that its request has changed.
@@ -112,6 +133,8 @@ enum Change {
     Nothing,
     /// So many jobs more, or fewer; their runs too, or cancels.
     Jobs(i64),
+    /// So many users more, or fewer, or another state of one; no job.
+    Users(i64),
     /// The answer is compressed.
     NotSaid,
 }
@@ -129,6 +152,13 @@ fn change(request: &Request, answer: &RawAnswer) -> Change {
             Change::Jobs(i64::try_from(new).unwrap())
         }
         (Some(Route::Of("/v1/jobs/{id}")), "DELETE", 204) => Change::Jobs(-1),
+        (Some(Route::Of("/v1/users" | "/v1/users/{id}" | "/api/user" | "/api/user/")), _, 201) => {
+            Change::Users(1)
+        }
+        (Some(Route::Of("/v1/users/{id}" | "/api/user/{id}")), "DELETE", 204) => Change::Users(-1),
+        (Some(Route::Of("/v1/users/{id}" | "/api/user" | "/api/user/")), "PUT" | "PATCH", 200) => {
+            Change::Users(0)
+        }
         (Some(Route::Of(path)), "POST", 200 | 202)
             if path.ends_with("/cancel") || path.ends_with("/retry") =>
         {

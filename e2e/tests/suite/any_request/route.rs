@@ -19,7 +19,7 @@ pub(crate) enum Route {
 pub(crate) static ROUTES: LazyLock<Vec<Route>> =
     LazyLock::new(|| CONTRACT.paths().map(Route::Of).chain([Route::NginxLive, Route::Nothing]).collect());
 
-const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "DELETE"];
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Statuses that say that not everything is well, or that a host is not one of the service's.
 const NOT_WELL: [u16; 3] = [408, 421, 503];

@@ -52,6 +52,7 @@ fn text(random: &mut StdRng, schema: &Value) -> Value {
     let number = random.random_range(0..30_u32);
     let text = match (schema["format"].as_str(), schema["pattern"].is_string()) {
         (Some("uuid"), _) => uuid::Uuid::now_v7().to_string(),
+        (Some("email"), _) => format!("text-{number}@example.org"),
         (Some("date-time"), _) => "2020-01-01T00:00:00Z".to_owned(),
         (_, true) => {
             (*["default", "nobody", "own", "noop"].choose(random).expect("there are some")).to_owned()

@@ -7,20 +7,20 @@ use sha2::{Digest, Sha256};
 
 /// A JSON object whose fields are added one by one, left out where they have their default.
 #[derive(Debug, Default)]
-pub(super) struct CanonicalObject {
+pub struct CanonicalObject {
     fields: Vec<(String, String)>,
 }
 
 impl CanonicalObject {
     /// Adds a field, unless it has its default.
-    pub(super) fn add<T: PartialEq + serde::Serialize>(&mut self, name: &str, value: &T, default: &T) {
+    pub fn add<T: PartialEq + serde::Serialize>(&mut self, name: &str, value: &T, default: &T) {
         if value != default {
             self.add_text(name, &serde_json::to_string(value).unwrap_or_default(), "");
         }
     }
 
     /// The same of a valid JSON text.
-    pub(super) fn add_text(&mut self, name: &str, json: &str, default: &str) {
+    pub fn add_text(&mut self, name: &str, json: &str, default: &str) {
         let value = canonical(json);
         if value != default {
             self.fields.push((format!("\"{name}\""), value));
@@ -28,18 +28,20 @@ impl CanonicalObject {
     }
 
     /// The object's text.
-    pub(super) fn text(self) -> String {
+    #[must_use]
+    pub fn text(self) -> String {
         object(self.fields)
     }
 
     /// The SHA-256 of the object's text.
-    pub(super) fn sha256(self) -> [u8; 32] {
+    #[must_use]
+    pub fn sha256(self) -> [u8; 32] {
         Sha256::digest(self.text()).into()
     }
 }
 
 /// The canonical form of a valid JSON text, which is nested no deeper than requests may be.
-pub(super) fn canonical(json: &str) -> String {
+pub(crate) fn canonical(json: &str) -> String {
     Reader { rest: json }.value()
 }
 
