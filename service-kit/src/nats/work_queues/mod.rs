@@ -12,6 +12,7 @@ mod stalled;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{Info, pull};
+use futures::TryStreamExt;
 use shared_events::streams::ConsumerDefinition;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -54,10 +55,14 @@ async fn look(broker: &Broker, watched: &mut [(&ConsumerDefinition, AckFloor)]) 
     for (definition, ack_floor) in watched {
         let connection = broker.nats().connection();
         let (name, stream) = (definition.name.as_str(), definition.stream);
+        // Before the consumer, which then counts what comes between too.
+        let stored = stored(broker, definition).await?;
         let consumer =
             broker.jetstream().get_consumer_from_stream::<pull::Config, _, _>(name, stream).await?;
         let info = consumer.cached_info();
-        remove_acked(broker, connection, definition, info).await?;
+        if stored > info.num_pending + count(info.num_ack_pending) {
+            remove_acked(broker, connection, definition, info).await?;
+        }
         if ack_floor.stands_still(info) {
             make_anew(broker, connection, info).await?;
         }
@@ -65,7 +70,20 @@ async fn look(broker: &Broker, watched: &mut [(&ConsumerDefinition, AckFloor)]) 
     Ok(())
 }
 
+/// How many messages of a consumer's the stream has, also those that are acked and were not removed.
+async fn stored(broker: &Broker, definition: &ConsumerDefinition) -> anyhow::Result<u64> {
+    let messages = broker.jetstream().get_stream_no_info(definition.stream).await?;
+    let Some(subject) = &definition.filter_subject else {
+        return Ok(messages.get_info().await?.state.messages);
+    };
+    let subjects = messages.info_with_subjects(subject).await?;
+    Ok(subjects.try_fold(0, |sum, (_, messages)| async move { Ok(sum + count(messages)) }).await?)
+}
+
 /// Everything of a consumer up to its ack floor is acked.
+///
+/// Only where there is something to remove: with each purge the server forgets which messages were given back, and they
+/// come again only when their time is over.
 async fn remove_acked(
     broker: &Broker,
     connection: Connection,
@@ -108,4 +126,8 @@ async fn make_anew(broker: &Broker, connection: Connection, info: &Info) -> anyh
 fn ensure_is_still(broker: &Broker, connection: Connection) -> anyhow::Result<()> {
     anyhow::ensure!(broker.nats().is_still(connection), "the connection is another one");
     Ok(())
+}
+
+fn count(messages: usize) -> u64 {
+    messages.try_into().unwrap_or(u64::MAX)
 }
