@@ -56,6 +56,15 @@ pub struct App {
     address: SocketAddr,
 }
 
+/// When a worker comes to its end by itself.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    /// Never.
+    UntilStopped,
+    /// When it has done what waits.
+    WhatWaits,
+}
+
 impl App {
     /// Binds and prepares everything. Neither NATS nor MongoDB need be there yet.
     ///
@@ -125,19 +134,32 @@ impl App {
         self.address
     }
 
+    /// Takes what waits now, runs it, and returns when that is done; or when told to stop, as [`Self::run`] does.
+    ///
+    /// # Errors
+    /// Where NATS or MongoDB is away for long, or the health endpoints break.
+    pub async fn run_once(self, stop: CancellationToken) -> anyhow::Result<()> {
+        self.work(Takes::WhatWaits, stop).await
+    }
+
     /// Works until told to stop; then lets the running finish within the grace, gives the rest back,
     /// and returns, whatever hangs, a few seconds after the grace at most.
     ///
     /// # Errors
     /// Where the health endpoints break.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        self.work(Takes::UntilStopped, stop).await
+    }
+
+    async fn work(self, when: Takes, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { worker, control, retention, common, health, address } = self;
         let (settings, id) = (Arc::clone(&worker.executor.settings), worker.executor.ledger.worker().clone());
         info!(worker = %id, health = %address, concurrency = worker.concurrency, queues = ?worker.queues, lease_s = settings.lease.as_secs_f64(), "worker starts");
         let (health_stop, health) = (health.handle(), tokio::spawn(health));
         let presence = Presence::new(worker.clone(), stop.clone());
         let tasks = background_tasks(&worker, control, retention, presence, &common);
-        let taking = take_runs(&worker, common.unreadable_wait, &stop);
+        let mut taken = Ok(());
+        let taking = async { taken = take_runs(&worker, when, common.unreadable_wait, &stop).await };
         let grace = common.shutdown_grace;
         let stopping = Stopping { worker: worker.clone(), grace, tasks, health: health_stop };
         stopping.run(taking, &stop).await;
@@ -145,7 +167,7 @@ impl App {
             health.await??;
         }
         info!(worker = %id, "worker has stopped");
-        Ok(())
+        taken
     }
 }
 
@@ -186,18 +208,37 @@ fn background_tasks(
     tasks
 }
 
-/// Takes runs, once the database has answered, until told to stop.
-async fn take_runs(worker: &Worker, unreadable_wait: Duration, stop: &CancellationToken) {
-    let ledger = &worker.executor.ledger;
+/// Takes runs, once the database has answered, until told to stop; or what waits now.
+async fn take_runs(
+    worker: &Worker,
+    when: Takes,
+    unreadable_wait: Duration,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let prepared = prepared(&worker.executor.ledger, stop);
+    match (when, worker.executor.settings.ticks.as_ref()) {
+        (Takes::WhatWaits, _) => return worker.take_once(prepared, stop).await,
+        (Takes::UntilStopped, None) => {
+            prepared.await;
+            worker.take_always(unreadable_wait, stop).await;
+        }
+        (Takes::UntilStopped, Some(ticks)) => {
+            prepared.await;
+            worker.take_at_ticks(ticks, unreadable_wait, stop).await;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the ledger is there, or this is told to stop.
+async fn prepared(ledger: &Ledger, stop: &CancellationToken) {
     while let Err(error) = prepare(ledger).await {
         warn!(error = chain(&error), "waiting for MongoDB");
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        if stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500))).await.is_none() {
+            return;
         }
     }
     info!("ledger is there; taking jobs");
-    worker.take_runs(unreadable_wait, stop).await;
 }
 
 async fn prepare(ledger: &Ledger) -> Result<(), StoreError> {

@@ -27,6 +27,8 @@ struct Cli {
 enum Command {
     /// Claim and run jobs until told to stop (the default).
     Serve,
+    /// Take what waits now, run it, and end; for timers of the system.
+    Once,
     /// Ask a running worker whether it is ready; the exit code answers.
     Healthcheck,
     /// Make one attempt, ordered on standard input; what workers start for runs that lost two leases.
@@ -47,6 +49,7 @@ async fn run() -> ExitCode {
     };
     let done = match command {
         Command::Serve => serve(settings).await,
+        Command::Once => once(settings).await,
         Command::Healthcheck => health::check(settings.health_addr).await,
         Command::Attempt => attempt(&settings.worker).await,
     };
@@ -56,6 +59,14 @@ async fn run() -> ExitCode {
 async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
     let history = History::open(settings.history.as_deref(), &WorkerId::generate())?;
     worker::serve_one(&Registry::new(settings, &history)?).await
+}
+
+async fn once(mut settings: Settings) -> anyhow::Result<()> {
+    // Beside a worker that has the address.
+    settings.health_addr.set_port(0);
+    telemetry::start(&settings.common.log, settings.common.log_format);
+    let stop = process::on_signal()?;
+    App::build(settings).await?.run_once(stop).await
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use service_kit::{
 };
 use shared_events::Queue;
 
-use crate::worker::RetryPolicy;
+use crate::worker::{RetryPolicy, Ticks};
 
 /// All settings of a worker.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct WorkerSettings {
     pub handler_threads: usize,
     /// Which queues it serves.
     pub queues: Vec<Queue>,
+    /// When it takes what waits; as it comes where absent.
+    pub ticks: Option<Ticks>,
     /// How long a claim holds unless it is renewed.
     pub lease: Duration,
     /// How often the ledger is looked through for retries that are due and leases that ended.
@@ -99,6 +101,14 @@ impl WorkerSettings {
                 )
                 .default_shown("the number of cores, at least 2")
                 .number(cores().max(2), 1..=1024),
+            ticks: from
+                .setting(
+                    "WORKER_CRON",
+                    "take what waits at each tick only, and rest between; in UTC. Where absent, jobs are taken as they \
+                     come",
+                )
+                .values("a cron expression of five fields, or of six with seconds first, such as `*/10 * * * * *`")
+                .optional(),
             lease: from
                 .setting(
                     "LEASE_S",
@@ -180,10 +190,14 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_named() {
-        let wrong =
-            parse(&[("WORKER_QUEUES", "ok,Not OK"), ("LEASE_S", "0"), ("WORKER_CONCURRENCY", "many")]);
+        let wrong = parse(&[
+            ("WORKER_QUEUES", "ok,Not OK"),
+            ("LEASE_S", "0"),
+            ("WORKER_CONCURRENCY", "many"),
+            ("WORKER_CRON", "every ten seconds"),
+        ]);
         let told = wrong.unwrap_err().to_string();
-        for name in ["WORKER_QUEUES", "LEASE_S", "WORKER_CONCURRENCY"] {
+        for name in ["WORKER_QUEUES", "LEASE_S", "WORKER_CONCURRENCY", "WORKER_CRON"] {
             assert!(told.contains(name), "{told}");
         }
     }

@@ -54,6 +54,12 @@ impl std::fmt::Debug for Replicas {
 
 impl Replicas {
     pub(crate) async fn start(&self, role: Role, index: usize, port: PortLease) -> Result<Node> {
+        let node = self.node(role, index, port, "serve").await?;
+        node.start().await?;
+        Ok(node)
+    }
+
+    async fn node(&self, role: Role, index: usize, port: PortLease, command: &'static str) -> Result<Node> {
         let mongo_url = match role {
             Role::Api => &self.api_mongo_url,
             Role::Worker => &self.job_mongo_url,
@@ -61,6 +67,7 @@ impl Replicas {
         let replica = Service {
             role,
             index,
+            command,
             port,
             binaries: Binaries::get(self.profile).await?,
             mongo_url,
@@ -70,9 +77,7 @@ impl Replicas {
             logs: &self.logs,
             sink: self.sink.clone(),
         };
-        let node = replica.node()?;
-        node.start().await?;
-        Ok(node)
+        replica.node()
     }
 }
 
@@ -173,6 +178,14 @@ impl Stack {
         }
         self.workers.push(worker.clone());
         Ok(worker)
+    }
+
+    /// Starts `job-service once`, with what [`Builder::worker_env`] says for this index. It is none of the
+    /// stack's [`Self::workers`].
+    pub async fn run_worker_once(&self, index: usize) -> Result<Node> {
+        let node = self.replicas.node(Role::Worker, index, PortLease::any()?, "once").await?;
+        node.launch()?;
+        Ok(node)
     }
 
     /// Stops gently: the services, then nginx, then NATS and MongoDB. What takes too long is killed.

@@ -52,6 +52,7 @@ mod safeguards;
 mod shutdown;
 mod stops;
 mod streams_lost;
+mod taking_what_waits;
 mod trace;
 mod unreadable_documents;
 mod users;

@@ -34,9 +34,9 @@ const WAITING: usize = 32;
 
 /// The consumer of one queue and priority, and the origin of what comes from it.
 #[derive(Debug, Clone)]
-struct Source {
-    consumer: PullConsumer,
-    origin: Origin,
+pub(super) struct Source {
+    pub(super) consumer: PullConsumer,
+    pub(super) origin: Origin,
 }
 
 /// Fetches until told to stop; makes the consumers anew whenever one does not answer as it should.
@@ -181,7 +181,7 @@ impl Worker {
     }
 
     /// Waits a little where the database has just failed to answer: what can not be claimed is not fetched.
-    async fn database_is_away(&self, stop: &CancellationToken) -> bool {
+    pub(super) async fn database_is_away(&self, stop: &CancellationToken) -> bool {
         let pause = Duration::from_secs(1);
         if self.mongo().since_failure().is_none_or(|since| since >= pause) {
             return false;
@@ -193,7 +193,7 @@ impl Worker {
     }
 
     /// Of each queue its consumers, the most urgent first.
-    async fn sources(&self) -> anyhow::Result<Vec<Vec<Source>>> {
+    pub(super) async fn sources(&self) -> anyhow::Result<Vec<Vec<Source>>> {
         let connection = self.broker.nats().connection();
         let mut queues = Vec::new();
         for queue in self.queues.iter() {

@@ -20,10 +20,13 @@ mod indeterminate;
 mod isolate;
 mod late_ack;
 mod lease;
+mod once;
 mod origin;
 mod pull;
 pub mod recover;
+mod round;
 mod taking;
+mod ticks;
 mod wind_down;
 
 use std::sync::Arc;
@@ -45,6 +48,8 @@ pub use isolate::serve_one;
 pub(crate) use late_ack::MOST_SLOTS;
 pub(crate) use lease::renew_leases;
 pub use origin::Origins;
+pub(crate) use round::{Round, Taken};
+pub use ticks::{BadTicks, Ticks};
 pub(crate) use wind_down::Stopping;
 
 /// See the module. Copies share everything.

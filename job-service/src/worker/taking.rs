@@ -1,48 +1,97 @@
-//! When a worker takes runs.
+//! When a worker takes runs: as they come, or at the ticks of a cron expression. Draining closes the gate to both.
 
 use std::time::Duration;
 
+use service_kit::telemetry::chain;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Worker, due, fetch, recover};
+use super::{Taken, Ticks, Worker, due, fetch, recover};
+
+/// The pause before a round is tried again for which a server was away.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// Takes runs whenever the gate is open, until told to stop.
-    pub(crate) async fn take_runs(&self, unreadable_wait: Duration, stop: &CancellationToken) {
+    /// Takes runs as they come, until told to stop.
+    pub(crate) async fn take_always(&self, unreadable_wait: Duration, stop: &CancellationToken) {
         let due_scan = self.executor.settings.due_scan;
-        let taking = self.while_open(stop, |stop| async move {
-            tokio::join!(fetch::run(self, &stop), due::run(self, due_scan, &stop));
-        });
-        let dead_letters = self.mongo().take_up_dead_letters(self, unreadable_wait, stop);
-        // What it has claimed is its own, also while the gate is closed.
-        tokio::join!(taking, recover::run(self, stop), dead_letters);
+        let taking = async {
+            while stop.run_until_cancelled(self.gate.opened()).await.is_some() {
+                let take = |until: CancellationToken| async move {
+                    tokio::join!(fetch::run(self, &until), due::run(self, due_scan, &until));
+                };
+                self.while_open(take, stop).await;
+            }
+        };
+        tokio::join!(taking, self.take_what_is_its_own(unreadable_wait, stop));
     }
 
-    /// Starts `take` whenever the gate opens, and lets it come to an end, by its token, whenever it closes; until told to
-    /// stop.
+    /// Takes what waits at each tick and rests between, until told to stop.
+    pub(crate) async fn take_at_ticks(
+        &self,
+        ticks: &Ticks,
+        unreadable_wait: Duration,
+        stop: &CancellationToken,
+    ) {
+        let taking = async {
+            while !stop.is_cancelled() {
+                ticks.next(stop).await;
+                if !self.gate.is_open() {
+                    info!("tick passed over: this worker is drained");
+                    continue;
+                }
+                self.while_open(|until| async move { self.take_round(&until).await }, stop).await;
+            }
+        };
+        tokio::join!(taking, self.take_what_is_its_own(unreadable_wait, stop));
+    }
+
+    /// Claims whose answers were lost, and dead letters, whether or not it takes anything else.
+    async fn take_what_is_its_own(&self, unreadable_wait: Duration, stop: &CancellationToken) {
+        let dead_letters = self.mongo().take_up_dead_letters(self, unreadable_wait, stop);
+        tokio::join!(recover::run(self, stop), dead_letters);
+    }
+
+    /// Takes runs in the given way; lets it come to an end, by its token, when the gate closes or the worker stops.
     async fn while_open<F: Future<Output = ()>>(
         &self,
+        take: impl FnOnce(CancellationToken) -> F,
         stop: &CancellationToken,
-        take: impl Fn(CancellationToken) -> F,
     ) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.gate.opened() => {}
+        let (taking, until) = (self.gate.enter(), stop.child_token());
+        let take = take(until.clone());
+        tokio::pin!(take);
+        tokio::select! {
+            () = &mut take => {}
+            () = self.gate.closed() => {
+                info!("nothing new is taken until this worker is told to resume");
+                until.cancel();
+                take.await;
             }
-            let (taking, until) = (self.gate.enter(), stop.child_token());
-            let take = take(until.clone());
-            tokio::pin!(take);
-            tokio::select! {
-                () = &mut take => {}
-                () = self.gate.closed() => {
-                    info!("nothing new is taken until this worker is told to resume");
-                    until.cancel();
-                    take.await;
+        }
+        drop(taking);
+    }
+
+    /// Takes what waits now, however long a server is away.
+    async fn take_round(&self, stop: &CancellationToken) {
+        loop {
+            match self.try_round(stop).await {
+                Ok(Taken { announcements, due }) => {
+                    return info!(announcements, due, "took what waited at this tick");
+                }
+                Err(error) => {
+                    warn!(error = chain(error.as_ref()), "not all that waits is taken; trying again");
                 }
             }
-            drop(taking);
+            if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+                return;
+            }
         }
+    }
+
+    async fn try_round(&self, stop: &CancellationToken) -> anyhow::Result<Taken> {
+        let due = self.take_due(stop).await?;
+        let round = self.begin_round().await?;
+        Ok(Taken { due, announcements: self.take_announced(&round, stop).await? })
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Service<'a> {
     pub(crate) role: Role,
     /// Counted from 0; in its name from 1.
     pub(crate) index: usize,
+    /// `serve`, or what else the program can do.
+    pub(crate) command: &'static str,
     pub(crate) port: PortLease,
     pub(crate) binaries: &'a Binaries,
     pub(crate) mongo_url: &'a str,
@@ -40,7 +42,11 @@ impl Service<'_> {
             Role::Api => ("api", &self.binaries.api, "API_ADDR", "API_MONGO_URI"),
             Role::Worker => ("worker", &self.binaries.worker, "WORKER_HEALTH_ADDR", "JOB_MONGO_URI"),
         };
-        let name = format!("{name}-{}", self.index + 1);
+        let number = self.index + 1;
+        let name = match self.command {
+            "serve" => format!("{name}-{number}"),
+            command => format!("{name}-{number}-{command}"),
+        };
         let address = format!("127.0.0.1:{}", self.port.number());
         // Replicas share the machine with each other and with the servers: more threads each would only
         // be more to switch between.
@@ -60,7 +66,7 @@ impl Service<'_> {
         let spec = Spec {
             name,
             program: program.clone(),
-            args: vec!["serve".into()],
+            args: vec![self.command.into()],
             env: set.into_iter().chain(self.env).collect(),
             dir: self.work_dir.to_owned(),
             at_parents_death: Signal::SIGKILL,

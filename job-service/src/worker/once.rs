@@ -1,0 +1,73 @@
+//! Takes what waits now, and comes to an end when it is done: for the timers of a system.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use service_kit::telemetry::chain;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Round, Worker, recover};
+
+/// How long NATS and MongoDB may take to answer.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(20);
+
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Worker {
+    /// Takes what waits now and runs it, until that is done or it is told to stop. `prepare` is what comes before.
+    ///
+    /// # Errors
+    /// Where NATS or the database does not answer within 20 s, or is away later.
+    pub(crate) async fn take_once(
+        &self,
+        prepare: impl Future<Output = ()>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + REACHABLE_WITHIN;
+        timeout_at(deadline, prepare).await.context("MongoDB has not answered")?;
+        let taking = async {
+            let round = timeout_at(deadline, self.insist_on_a_round(stop)).await;
+            let Some(round) = round.context("NATS has not answered")? else { return Ok(()) };
+            let due = self.take_due(stop).await?;
+            let mut announcements = 0;
+            loop {
+                let taken = self.take_announced(&round, stop).await?;
+                announcements += taken;
+                self.settled(stop).await;
+                // What found no slot was given back, and is there again.
+                if taken == 0 || stop.is_cancelled() {
+                    break;
+                }
+            }
+            let attempts = self.executor.active.started();
+            info!(announcements, due, attempts, "took what waited; nothing is left of it");
+            Ok(())
+        };
+        tokio::select! {
+            taken = taking => taken,
+            () = recover::run(self, stop) => Ok(()),
+        }
+    }
+
+    async fn insist_on_a_round(&self, stop: &CancellationToken) -> Option<Round> {
+        loop {
+            match self.begin_round().await {
+                Ok(round) => return Some(round),
+                Err(error) => warn!(error = chain(error.as_ref()), "waiting for NATS"),
+            }
+            stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await?;
+        }
+    }
+
+    /// Waits until all that was taken has come to its end.
+    async fn settled(&self, stop: &CancellationToken) {
+        self.tasks.close();
+        let settled = stop.run_until_cancelled(self.tasks.wait()).await;
+        if settled.is_some() {
+            self.tasks.reopen();
+        }
+    }
+}
