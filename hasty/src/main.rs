@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hasty::{fsck, jobs};
+use hasty::{fsck, jobs, top};
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Fsck(fsck::Options),
     /// Creates jobs, and shows how far they are
     Jobs(jobs::Options),
+    /// Shows the workers, queues and latest jobs on the whole screen, anew each second
+    Top(top::Options),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         match command {
             Command::Fsck(options) => fsck::command(options).await,
             Command::Jobs(options) => jobs::command(options).await,
+            Command::Top(options) => top::command(options).await,
         }
     });
     ended.unwrap_or_else(|error| {

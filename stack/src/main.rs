@@ -1,6 +1,7 @@
 //! `cargo stack`: a whole Hasty on one machine, to try it or to work on it.
 
 mod demo;
+mod glance;
 mod terminal;
 mod up;
 

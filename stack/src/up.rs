@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use stack::{Builder, Profile, Stack};
 
-use crate::terminal;
+use crate::{glance::Glance, terminal};
 
 /// The options of `up`.
 #[derive(clap::Args)]
@@ -34,13 +34,20 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     let stop_requested = stack::stop_requested()?;
     tokio::pin!(stop_requested);
     let begun = Instant::now();
+    let glance = Glance::of_terminal();
     let stack = tokio::select! {
-        stack = describe(&options)?.start() => stack?,
+        stack = describe(&options, glance.clone())?.start() => stack?,
         () = &mut stop_requested => return Ok(ExitCode::SUCCESS),
     };
     println!("\n{}", welcome(&stack, &options, begun));
 
-    stop_requested.await;
+    match &glance {
+        Some(glance) => tokio::select! {
+            shown = glance.show(stack.url()) => shown?,
+            () = stop_requested => {}
+        },
+        None => stop_requested.await,
+    }
     println!("\nstopping; again Ctrl-C to kill");
     let again = stack::stop_requested()?;
     tokio::select! {
@@ -50,10 +57,11 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(options: &Options) -> Result<Builder> {
+fn describe(options: &Options, glance: Option<Glance>) -> Result<Builder> {
     let profile = if options.release { Profile::Release } else { Profile::Dev };
     let mut stack = Stack::builder().api(options.api).workers(options.workers).port(options.port);
-    stack = stack.profile(profile).work_dir(std::env::current_dir()?).supervise(true).sink(show);
+    stack = stack.profile(profile).work_dir(std::env::current_dir()?).supervise(true);
+    stack = stack.sink(move |name, line| show(glance.as_ref(), name, line));
     if let Some(data) = &options.data {
         stack = stack.data(data);
     }
@@ -68,10 +76,14 @@ fn describe(options: &Options) -> Result<Builder> {
 }
 
 /// The services' lines and the stack's own. The servers' are in their files, and nginx speaks only in trouble.
-fn show(name: &str, line: &str) {
+fn show(glance: Option<&Glance>, name: &str, line: &str) {
     if !["nats", "api-mongo", "job-mongo"].contains(&name) {
-        // A closed pipe (`| head`) is no reason to fail.
-        let _ = writeln!(std::io::stdout(), "{}", terminal::log_line(name, line));
+        let line = terminal::log_line(name, line);
+        match glance {
+            Some(glance) => glance.print(&line),
+            // A closed pipe (`| head`) is no reason to fail.
+            None => drop(writeln!(std::io::stdout(), "{line}")),
+        }
     }
 }
 

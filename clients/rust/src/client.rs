@@ -232,6 +232,11 @@ impl Client {
         self.send(Request { query, ..Request::new(Method::GET, path) }).await
     }
 
+    /// A POST without a body that may be sent twice.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.send(Request::new(Method::POST, path)).await
+    }
+
     async fn send<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
         let body = self.answer(&request).await?;
         serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))

@@ -21,6 +21,7 @@ mod error;
 mod job;
 mod lists;
 mod new_job;
+mod overview;
 mod tls;
 
 pub use client::{Client, Settings};
@@ -28,5 +29,8 @@ pub use error::{Error, FieldError, Problem};
 pub use job::{Attempt, Job};
 pub use lists::Filter;
 pub use new_job::NewJob;
-pub use shared_events::{JobError, JobId, JsonText, Kind, Priority, Queue, Status, Timestamp};
+pub use overview::{Count, Ended, QueueState, Stats, Waiting, Worker, WorkerList};
+pub use shared_events::{
+    JobError, JobId, JsonText, Kind, Priority, Queue, Status, Timestamp, WorkerId, broadcasts::WorkerState,
+};
 pub use tls::http_client;
