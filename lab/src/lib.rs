@@ -1,9 +1,11 @@
 //! What tries Hasty hard: [`mod@bench`] measures it under load, and [`chaos`] runs jobs while everything is killed, paused,
-//! cut off and set back, and checks that the promises held. Each starts a stack of its own.
+//! cut off and set back, and checks that the promises held. [`users`] kills the members of a replica set below users who are
+//! created, read and changed. Each starts a stack of its own.
 
 pub mod bench;
 pub mod chaos;
 pub mod proxy;
+pub mod users;
 
 use hasty::fsck::Endpoints;
 use shared_events::streams;

@@ -28,7 +28,8 @@ pub struct Builder {
     data: Option<PathBuf>,
     work_dir: Option<PathBuf>,
     env: Environment,
-    members: usize,
+    api_members: usize,
+    job_members: usize,
     profile: Profile,
     supervise: bool,
     sink: Option<Sink>,
@@ -72,7 +73,8 @@ impl Default for Builder {
             data: None,
             work_dir: None,
             env: Environment::default(),
-            members: 0,
+            api_members: 0,
+            job_members: 0,
             profile: Profile::default(),
             supervise: false,
             sink: None,
@@ -141,7 +143,13 @@ impl Builder {
 
     /// Runs each MongoDB as a replica set with so many members; with 0, alone.
     pub fn replica_sets_of(mut self, members: usize) -> Self {
-        self.members = members;
+        (self.api_members, self.job_members) = (members, members);
+        self
+    }
+
+    /// Runs the api-service's MongoDB alone as a replica set with so many members.
+    pub fn api_mongo_replicas(mut self, members: usize) -> Self {
+        self.api_members = members;
         self
     }
 
@@ -173,7 +181,7 @@ impl Builder {
     /// Starts everything, and returns when everything answers.
     pub async fn start(self) -> Result<Stack> {
         anyhow::ensure!(
-            self.members == 0 || self.data.is_none(),
+            self.api_members + self.job_members == 0 || self.data.is_none(),
             "a replica set remembers its port, which is leased anew each time: it cannot be kept in a folder"
         );
         let port = self.port.map_or_else(PortLease::any, PortLease::exactly)?;
@@ -191,10 +199,11 @@ impl Builder {
         let servers = async {
             let servers = Servers::find().await?;
             let sink = || self.sink.clone();
-            let (folder, members) = (&folder, self.members);
-            let mongo = |name| Mongo { name, servers, folder, members, sink: sink() }.nodes();
+            let folder = &folder;
+            let mongo = |name, members| Mongo { name, servers, folder, members, sink: sink() }.nodes();
             let nats = Nats { servers, folder, sink: sink() }.node()?;
-            let (api_mongo, job_mongo) = (mongo("api-mongo")?, mongo("job-mongo")?);
+            let (api_mongo, job_mongo) =
+                (mongo("api-mongo", self.api_members)?, mongo("job-mongo", self.job_members)?);
             let nginx = Nginx { servers, folder, port, replicas: &api_ports, sink: sink() }.node()?;
             let mongos = try_join_all(api_mongo.iter().chain(&job_mongo).map(Node::start));
             tokio::try_join!(nats.start(), mongos, nginx.start())?;

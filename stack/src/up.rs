@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Keeps the data in this folder, one subfolder a server; without it the data is gone at the end
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Members of the replica set of the api-service's MongoDB, such as 3; without it, one server alone
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, conflicts_with = "data")]
+    api_mongo_replicas: usize,
     /// Builds the services with optimizations
     #[arg(long)]
     release: bool,
@@ -60,6 +63,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
 fn describe(options: &Options, glance: Option<Glance>) -> Result<Builder> {
     let profile = if options.release { Profile::Release } else { Profile::Dev };
     let mut stack = Stack::builder().api(options.api).workers(options.workers).port(options.port);
+    stack = stack.api_mongo_replicas(options.api_mongo_replicas);
     stack = stack.profile(profile).work_dir(std::env::current_dir()?).supervise(true);
     stack = stack.sink(move |name, line| show(glance.as_ref(), name, line));
     if let Some(data) = &options.data {
@@ -77,7 +81,7 @@ fn describe(options: &Options, glance: Option<Glance>) -> Result<Builder> {
 
 /// The services' lines and the stack's own. The servers' are in their files, and nginx speaks only in trouble.
 fn show(glance: Option<&Glance>, name: &str, line: &str) {
-    if !["nats", "api-mongo", "job-mongo"].contains(&name) {
+    if !["nats", "api-mongo", "job-mongo"].iter().any(|server| name.starts_with(server)) {
         let line = terminal::log_line(name, line);
         match glance {
             Some(glance) => glance.print(&line),

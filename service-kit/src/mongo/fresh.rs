@@ -4,18 +4,21 @@
 //! primary gives no answer either, since another one is being elected, the other secondaries are asked whether they have found
 //! something: what a majority has acknowledged is on one of those that are left.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bson::Document;
 use mongodb::options::{FindOptions, ReadConcern, ReadPreference, SelectionCriteria};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Mongo, Read, secondaries::any_of};
 use crate::StoreError;
 
 /// How long one member is waited for where another may answer.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long nobody is asked after all secondaries were, while the primary has not answered yet.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How new an answer has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,60 +94,59 @@ impl Mongo {
         ask: impl Fn(Asked) -> F,
         has_found: impl Fn(&T) -> bool,
     ) -> Result<T, StoreError> {
-        let near = match freshness {
+        let near = || match freshness {
             Freshness::Latest => Vec::new(),
             Freshness::MayLag => self.secondaries.near(),
         };
-        spread(
-            near,
-            |of: Option<Vec<String>>| ask(of.map_or_else(Asked::primary, Asked::secondaries)),
-            has_found,
-        )
-        .await
+        let ask = |of: Option<Vec<String>>| ask(of.map_or_else(Asked::primary, Asked::secondaries));
+        spread(near, ask, has_found).await
     }
 }
 
 /// Asks any of the secondaries that are near, or the primary (none); see the module.
 async fn spread<T, F: Future<Output = Result<T, StoreError>>>(
-    near: Vec<String>,
+    near: impl Fn() -> Vec<String>,
     ask: impl Fn(Option<Vec<String>>) -> F,
     has_found: impl Fn(&T) -> bool,
 ) -> Result<T, StoreError> {
-    let found = async |of: Vec<String>| match timeout(PATIENCE, ask(Some(of))).await {
+    let found = async |of: Vec<String>, patience| match timeout(patience, ask(Some(of))).await {
         Ok(Ok(answer)) if has_found(&answer) => Some(answer),
         _ => None,
     };
-    if !near.is_empty()
-        && let Some(answer) = found(near.clone()).await
+    let all = near();
+    if !all.is_empty()
+        && let Some(answer) = found(all, PATIENCE).await
     {
         return Ok(answer);
     }
-    let mut primary = std::pin::pin!(ask(None));
+    let mut primary = pin!(ask(None));
     // The primary says what counts, if it says something soon.
-    let mut answered = timeout(PATIENCE, &mut primary).await.ok();
-    if let Some(Ok(answer)) = answered {
-        return Ok(answer);
-    }
-    for secondary in near {
-        let asking = found(vec![secondary]);
-        if answered.is_some() {
-            if let Some(answer) = asking.await {
-                return Ok(answer);
+    let failed = match timeout(PATIENCE, &mut primary).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(failed) => Some(failed),
+        Err(_) => None,
+    };
+    let others = async {
+        for round in 1.. {
+            for secondary in near() {
+                if let Some(answer) = found(vec![secondary], PATIENCE * round.min(4)).await {
+                    return Some(answer);
+                }
             }
-            continue;
+            if failed.is_some() {
+                break;
+            }
+            sleep(PAUSE).await;
         }
-        tokio::select! {
-            biased;
-            answer = &mut primary => match answer {
-                Ok(answer) => return Ok(answer),
-                failed => answered = Some(failed),
-            },
-            answer = asking => if let Some(answer) = answer { return Ok(answer) },
-        }
+        None
+    };
+    if failed.is_some() {
+        return others.await.map_or_else(|| failed.unwrap_or(Err(StoreError::Unknown)), Ok);
     }
-    match answered {
-        Some(answer) => answer,
-        None => primary.await,
+    tokio::select! {
+        biased;
+        answer = primary => answer,
+        Some(answer) = others => Ok(answer),
     }
 }
 
@@ -163,10 +165,10 @@ mod tests {
     }
     use Member::{Fails, Hangs, Has};
 
-    /// What comes of members that behave so, and who was asked in which order. Of several secondaries the first answers.
+    /// What comes of members that behave so, and who was asked first. Of several secondaries the first answers.
     async fn told(primary: Member, secondaries: &[(&str, Member)]) -> (Option<u64>, Vec<String>) {
         let asked = RefCell::new(Vec::new());
-        let near = secondaries.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let near = || secondaries.iter().map(|(name, _)| (*name).to_owned()).collect();
         let behaves = async |member| match member {
             Has(documents) => Ok(documents),
             Fails => Err(StoreError::Overloaded),
@@ -180,7 +182,9 @@ mod tests {
         };
         let spread = spread(near, ask, |documents| *documents > 0);
         let answer = timeout(Duration::from_secs(60), spread).await.ok().and_then(Result::ok);
-        (answer, asked.into_inner())
+        let mut asked = asked.into_inner();
+        asked.truncate(4);
+        (answer, asked)
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,12 @@
 //! How far the secondaries of a replica set are behind its primary.
 //!
 //! The driver can leave out a secondary that is behind too, but by no less than 90 s (`maxStalenessSeconds`). So every member
-//! is asked each second what it has applied last, after the primary was. Both times are the primary's: a write has the time
+//! is asked each second, or oftener, what it has applied last, after the primary was. Both times are the primary's: a write has the time
 //! at which the primary took it, wherever it is applied. So no two clocks are compared.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,8 +25,11 @@ use super::Mongo;
 /// A secondary that is further behind is not asked.
 pub const MAX_LAG: Duration = Duration::from_secs(10);
 
-/// How often the members are asked.
-const EVERY: Duration = Duration::from_secs(1);
+/// How long nobody is asked after all were.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the primary may take to answer. Without one, what it had said before goes on counting.
+const PRIMARY_ANSWERS_WITHIN: Duration = Duration::from_millis(300);
 
 /// How long a member may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(800);
@@ -109,7 +112,7 @@ impl Secondaries {
 
 /// One of these members, as long as it is a secondary.
 pub(super) fn any_of(addresses: Vec<String>) -> SelectionCriteria {
-    SelectionCriteria::Predicate(std::sync::Arc::new(move |server| {
+    SelectionCriteria::Predicate(Arc::new(move |server| {
         server.server_type() == ServerType::RsSecondary && addresses.contains(&server.address().to_string())
     }))
 }
@@ -128,39 +131,55 @@ impl Mongo {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(PAUSE) => {}
             }
         }
     }
 
     async fn measure(&self) {
         // First, or a secondary might seem to be behind that has applied what the primary has got since.
-        let primary = self.hello(SelectionCriteria::ReadPreference(ReadPreference::Primary)).await;
+        let of_primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let primary = self.hello(of_primary, PRIMARY_ANSWERS_WITHIN).await;
         let known = match &primary {
             Some(hello) => Some(hello.clone()),
-            None => self.hello(SelectionCriteria::Predicate(std::sync::Arc::new(|_| true))).await,
+            None => self.hello(any(), ANSWER_WITHIN).await,
         };
-        let hosts = known.and_then(|hello| Some(hello.get_array("hosts").ok()?.clone())).unwrap_or_default();
-        let hosts: Vec<String> = hosts.iter().filter_map(|host| host.as_str().map(str::to_owned)).collect();
-        let asked = join_all(hosts.iter().map(|host| async {
+        let hosts = known.as_ref().map(hosts).unwrap_or_default();
+        {
+            let mut members = self.secondaries.lock();
+            members.primary = primary.as_ref().and_then(Applied::of).or(members.primary);
+            if known.is_some() {
+                members.secondaries.retain(|address, _| hosts.contains(address));
+            }
+        }
+        // Each counts as soon as it has answered: one that is gone must not make the others' answers old.
+        let asked = hosts.into_iter().map(|host| async {
             let at = Instant::now();
-            let hello = self.hello(any_of(vec![host.clone()])).await?;
+            let hello = self.hello(any_of(vec![host.clone()]), ANSWER_WITHIN).await?;
             let is_secondary = hello.get_bool("secondary").unwrap_or(false);
-            Some((host.clone(), Seen { applied: Applied::of(&hello).filter(|_| is_secondary)?, at }))
-        }));
-        let seen: Vec<_> = asked.await.into_iter().flatten().collect();
-        let mut members = self.secondaries.lock();
-        members.primary = primary.as_ref().and_then(Applied::of).or(members.primary);
-        members.secondaries.extend(seen);
-        members.secondaries.retain(|address, _| hosts.contains(address));
+            let seen = Seen { applied: Applied::of(&hello).filter(|_| is_secondary)?, at };
+            self.secondaries.lock().secondaries.insert(host, seen)
+        });
+        join_all(asked).await;
     }
 
-    async fn hello(&self, of: SelectionCriteria) -> Option<Document> {
+    async fn hello(&self, of: SelectionCriteria, within: Duration) -> Option<Document> {
         let database = self.database.clone();
         let asking = async move { database.run_command(doc! { "hello": 1 }).selection_criteria(of).await };
         // To its end, since dropping it midway is unsafe.
-        timeout(ANSWER_WITHIN, tokio::spawn(asking)).await.ok()?.ok()?.ok()
+        timeout(within, tokio::spawn(asking)).await.ok()?.ok()?.ok()
     }
+}
+
+/// The members of a set, from an answer to `hello`; none where there is no set.
+fn hosts(hello: &Document) -> Vec<String> {
+    let hosts = hello.get_array("hosts").into_iter().flatten();
+    hosts.filter_map(|host| host.as_str().map(str::to_owned)).collect()
+}
+
+/// Any server.
+fn any() -> SelectionCriteria {
+    SelectionCriteria::Predicate(Arc::new(|_| true))
 }
 
 #[cfg(test)]

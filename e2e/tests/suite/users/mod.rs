@@ -5,6 +5,7 @@ mod input;
 mod keys;
 mod lists;
 mod older;
+mod replica_set;
 
 use e2e::{Answer, App, Shared};
 use reqwest::Method;
