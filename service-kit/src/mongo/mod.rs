@@ -25,7 +25,11 @@ use std::{
 };
 
 use bson::{Document, RawDocumentBuf, doc};
-use mongodb::{Client, Collection, Database, error::ErrorKind, options::ClientOptions};
+use mongodb::{
+    Client, Collection, Database,
+    error::ErrorKind,
+    options::{ClientOptions, ReadConcern},
+};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -83,6 +87,8 @@ impl Mongo {
         options.max_pool_size.get_or_insert(64);
         options.heartbeat_freq.get_or_insert(Duration::from_secs(5));
         options.write_concern.get_or_insert_with(|| Durability::Journaled.concern());
+        // What only the primary has may be taken back when it dies: nobody decides by it, or is shown it.
+        options.read_concern.get_or_insert_with(ReadConcern::majority);
         let database = Client::with_options(options)?.database(database);
         Ok(Self {
             database,
