@@ -28,13 +28,13 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -path ./.cargo/config
       awk '/^\[/ { skip = /^\[\[(bin|bench|example|test)\]\]/ } !skip' "$manifest" >/tmp/manifest && cp /tmp/manifest "$manifest" \
       && mkdir -p "${manifest%/*}/src" && touch "${manifest%/*}/src/lib.rs" || exit 1; \
     done \
- && for service in api-service job-service; do echo 'fn main() {}' >$service/src/main.rs || exit 1; done
+ && for service in api-service job-service hasty; do echo 'fn main() {}' >$service/src/main.rs || exit 1; done
 
 
 FROM rust:1-slim-bookworm AS dependencies
 WORKDIR /hasty
 COPY --from=manifests /hasty .
-RUN cargo build --release --locked --package api-service --package job-service
+RUN cargo build --release --locked --package api-service --package job-service --package hasty
 
 
 FROM dependencies AS build
@@ -42,10 +42,12 @@ COPY shared-events shared-events
 COPY service-kit service-kit
 COPY api-service api-service
 COPY job-service job-service
+COPY clients/rust clients/rust
+COPY hasty hasty
 # The stubs are younger than the sources, which cargo would take for already built.
-RUN find shared-events service-kit api-service job-service -name '*.rs' -exec touch {} + \
- && cargo build --release --locked --package api-service --package job-service \
- && strip --strip-debug target/release/api-service target/release/job-service
+RUN find shared-events service-kit api-service job-service clients hasty -name '*.rs' -exec touch {} + \
+ && cargo build --release --locked --package api-service --package job-service --package hasty \
+ && strip --strip-debug target/release/api-service target/release/job-service target/release/hasty
 
 
 FROM debian:bookworm-slim AS service
@@ -67,3 +69,10 @@ ENV WORKER_HEALTH_ADDR=127.0.0.1:8001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["job-service", "healthcheck"]
 ENTRYPOINT ["job-service"]
 CMD ["serve"]
+
+
+# The command line, for `docker compose run --rm top`.
+FROM service AS hasty
+COPY --from=build /hasty/target/release/hasty /usr/local/bin/
+ENTRYPOINT ["hasty"]
+CMD ["top"]

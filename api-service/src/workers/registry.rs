@@ -22,6 +22,9 @@ const DEAF_AFTER: Duration = Duration::from_secs(3);
 /// How long it takes until every worker was heard once.
 const COMPLETE_AFTER: Duration = Duration::from_secs(2);
 
+/// How often it is looked for who is gone: not with each of many heart-beats.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The most workers that are kept.
 const MOST: usize = 10_000;
 
@@ -70,13 +73,15 @@ pub struct Registry {
     heard: Moment,
     /// Since when nothing is missed; none as long as nothing was ever heard.
     listening_since: Option<Instant>,
+    /// When it was last looked for who is gone.
+    looked: Instant,
 }
 
 impl Registry {
     /// Knows nobody.
     #[must_use]
     pub fn new(now: Moment) -> Self {
-        Self { workers: HashMap::new(), heard: now, listening_since: None }
+        Self { workers: HashMap::new(), heard: now, listening_since: None, looked: now.instant }
     }
 
     /// Takes in a worker's heart-beat.
@@ -98,6 +103,10 @@ impl Registry {
             self.listening_since = Some(now.instant);
         }
         self.heard = now;
+        if now.instant - self.looked < LOOK_EVERY {
+            return;
+        }
+        self.looked = now.instant;
         let since = self.listening_since.unwrap_or(now.instant);
         self.workers.retain(|_, seen| now.instant - seen.at.instant.max(since) <= GONE_AFTER);
     }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use bson::doc;
 use e2e::{App, Shared};
 use futures::TryStreamExt;
-use hasty_client::{Client, Error, Filter, JobId, JsonText, NewJob, Settings, Status};
+use hasty_client::{
+    Client, Error, Filter, JobId, JsonText, NewJob, QueueState, Settings, Status, WorkerId, WorkerState,
+};
 use serde_json::json;
-use stack::Stack;
+use stack::{Stack, poll};
 use tokio::process::Command;
 
 static STACK: Shared = Shared::new(|| Stack::builder().api(1).workers(1));
@@ -28,6 +30,32 @@ fn client(app: &App) -> Client {
 fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
     let error = answer.expect_err("it is refused");
     error.code().unwrap_or_else(|| panic!("{error:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn the_rust_client_shows_the_system_at_a_glance_and_drains_a_worker() {
+    let app = App::start(Stack::builder().api(1).workers(1)).await;
+    let client = client(&app);
+    let there = || async { client.workers().await.unwrap().workers.pop() };
+    let worker = poll::until("a worker", AT_MOST, there).await.unwrap();
+    let drained = client.drain(&worker.id).await.unwrap();
+    assert_eq!(drained.id, worker.id);
+    assert_ne!(drained.state, WorkerState::Running);
+
+    // More queues than a page has.
+    let jobs: Vec<NewJob> = (0..120).map(|number| noop(&format!("many-{number:03}"))).collect();
+    for created in client.create_all(&jobs).await.unwrap() {
+        created.unwrap();
+    }
+    let queues: Vec<QueueState> = client.queues().try_collect().await.unwrap();
+    let many = queues.iter().filter(|queue| queue.queue.as_str().starts_with("many-"));
+    assert_eq!(many.map(|queue| queue.waiting.normal.count).collect::<Vec<_>>(), [1; 120]);
+    let stats = client.stats().await.unwrap();
+    assert_eq!((stats.waiting.count, stats.workers, stats.slots), (120, 1, worker.slots.into()));
+
+    assert_eq!(client.resume(&worker.id).await.unwrap().state, WorkerState::Running);
+    let gone = client.drain(&WorkerId::from("nobody".to_owned())).await;
+    assert_eq!(code(gone), "worker_not_found");
 }
 
 #[tokio::test]

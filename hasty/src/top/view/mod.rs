@@ -74,9 +74,9 @@ fn totals(stats: &Stats) -> [Line<'_>; 2] {
 fn wrong(state: &State, now: Timestamp) -> Line<'_> {
     let text = match (&state.error, &state.snapshot) {
         (Some(error), Some(Snapshot { at, .. })) => {
-            format!(" {error}; this is as of {}, {} ago", clock(*at), age(now, *at))
+            format!(" as of {}, {} ago: {error}", clock(*at), age(now, *at))
         }
-        (Some(error), None) => format!(" {error}; trying again"),
+        (Some(error), None) => format!(" trying again: {error}"),
         (None, None) => return Line::from(" asking the API"),
         (None, Some(snapshot)) => match problems(snapshot) {
             problems if problems.is_empty() => {

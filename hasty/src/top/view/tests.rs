@@ -123,11 +123,11 @@ fn while_the_api_is_away_it_shows_what_it_saw_last_and_how_old_that_is() {
     let mut state = State::new("http://hasty".to_owned());
     assert!(screen(&state, NOW, (100, 24)).contains("asking the API"));
     state.take_in(Err("no answer from the service".to_owned()));
-    assert!(screen(&state, NOW, (100, 24)).contains("no answer from the service; trying again"));
+    assert!(screen(&state, NOW, (100, 24)).contains("trying again: no answer from the service"));
     state.take_in(Ok(snapshot(1)));
     state.take_in(Err("no answer from the service".to_owned()));
     let screen = screen(&state, Timestamp::from_millis(NOW.millis() + 7000), (100, 24));
-    assert!(screen.contains("no answer from the service; this is as of 12:00:00, 7 s ago"), "{screen}");
+    assert!(screen.contains("as of 12:00:00, 7 s ago: no answer from the service"), "{screen}");
     assert!(screen.contains("host-1-0000beef"));
 }
 
