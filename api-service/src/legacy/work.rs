@@ -15,10 +15,17 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::{
     http::{
         Problem,
+        problem::types::INVALID_PARAMETER,
         read::{Empty, Input, PathFields, ReadFields, Text},
+        route_problems,
     },
     jobs::{Created, Creator, Job, KeepS, Lifecycle, NewJob},
 };
+
+route_problems! {
+    /// Asking for work.
+    WorkProblems: INVALID_PARAMETER;
+}
 
 /// Adds the routes.
 pub(super) fn configure(app: &mut ServiceConfig<'_>) {
@@ -72,7 +79,7 @@ struct Callback {
 #[utoipa::path(
     tag = "older clients",
     params(Input<Empty, WorkQuery>),
-    responses((status = 200, description = "The job is stored.", body = Callback)),
+    responses((status = 200, description = "The job is stored.", body = Callback), WorkProblems),
     extensions(("x-deprecation" = json!("@1795737600")), ("x-successor" = json!("/v1/jobs"))),
 )]
 #[post("/api/work")]

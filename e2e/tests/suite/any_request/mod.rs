@@ -151,6 +151,7 @@ fn change(request: &Request, answer: &RawAnswer) -> Change {
             let new = results().iter().filter(|result| result["status"] == 201).count();
             Change::Jobs(i64::try_from(new).unwrap())
         }
+        (Some(Route::Of("/api/work")), "POST", 200) => Change::Jobs(1),
         (Some(Route::Of("/v1/jobs/{id}")), "DELETE", 204) => Change::Jobs(-1),
         (Some(Route::Of("/v1/users" | "/v1/users/{id}" | "/api/user" | "/api/user/")), _, 201) => {
             Change::Users(1)

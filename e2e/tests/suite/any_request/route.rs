@@ -29,7 +29,8 @@ impl Route {
     pub(crate) fn path(self, id: &str) -> String {
         match self {
             Self::Of(path) => {
-                path.replace("{id}", id).replace("{job_id}", id).replace("{page}", "invalid-field")
+                let path = path.replace("{id}", id).replace("{job_id}", id);
+                path.replace("{page}", "invalid-field").replace("{name}", "default")
             }
             Self::NginxLive => "/nginx/live".into(),
             Self::Nothing => format!("/v1/nothing/{id}"),
