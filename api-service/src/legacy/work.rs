@@ -56,8 +56,8 @@ impl WorkSettings {
     }
 }
 
-/// What is to be shuffled: at most 64 KiB in characters.
-type WorkData = Text<0, 65_536>;
+/// What is to be shuffled. It is a part of the address, which has at most 16 KiB, and a character up to twelve bytes there.
+type WorkData = Text<0, 1000>;
 
 /// The older work API's request.
 #[derive(Debug, ReadFields, IntoParams)]

@@ -7,6 +7,7 @@ mod count;
 mod ended;
 mod exchange;
 mod overview;
+mod problems;
 mod routes;
 mod store;
 

@@ -11,7 +11,7 @@ use shared_events::{BadName, Priority, Queue, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{Count, Ended, EndedCounts, Queues, overview::QueueState};
+use super::{Count, Ended, EndedCounts, Queues, overview::QueueState, problems::ReadProblems};
 use crate::{
     http::{
         Problem,
@@ -165,7 +165,7 @@ async fn list_queues(
 #[utoipa::path(
     tag = "queues",
     params(Input<QueuePath>),
-    responses((status = 200, description = "The queue.", body = QueueView)),
+    responses((status = 200, description = "The queue.", body = QueueView), ReadProblems),
 )]
 #[get("/v1/queues/{name}")]
 async fn get_queue(
