@@ -171,6 +171,9 @@ impl App {
     }
 }
 
+/// How long the database has to have been fine before an announcement that does not come again is the broker's fault.
+const CALM_AFTER: Duration = Duration::from_secs(60);
+
 /// The list of background tasks; they go on until the last outcome is recorded.
 fn background_tasks(
     worker: &Worker,
@@ -187,10 +190,11 @@ fn background_tasks(
     consumers.push(streams::control_consumer());
 
     let mut tasks = BackgroundTasks::new();
-    let streams = broker.clone();
+    let (streams, calm) = (broker.clone(), ledger.clone());
     tasks.start("streams", |stop| async move { streams.keep_streams(&stop).await });
     tasks.start("work-queues", |stop| async move {
-        work_queues::look_after(&broker, &consumers, &stop).await;
+        let is_calm = || calm.mongo().since_failure().is_none_or(|since| since > CALM_AFTER);
+        work_queues::look_after(&broker, &consumers, is_calm, &stop).await;
     });
     tasks.start("clock", |stop| async move { follow_clock(&clock_ledger, lease, &stop).await });
     tasks.start("leases", |stop| async move { renew_leases(&ledger, &active, lease, &stop).await });

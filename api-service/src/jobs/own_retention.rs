@@ -18,6 +18,9 @@ const EVERY: Duration = Duration::from_secs(15);
 /// How many jobs go at once.
 const BATCH: usize = 200;
 
+/// How many of the times that jobs are kept for one pass looks at: clients choose them. The next pass goes on behind them.
+const TIMES: usize = 2000;
+
 /// Removes them.
 #[derive(Clone)]
 pub struct OwnRetention {
@@ -30,23 +33,29 @@ pub struct OwnRetention {
 impl OwnRetention {
     /// Removes what is over, again and again, until told to stop.
     pub async fn run(&self, stop: &CancellationToken) {
+        let mut looked_up_to = 0;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(jittered(EVERY)) => {}
             }
-            if let Err(error) = self.pass(stop).await {
-                warn!(
-                    error = chain(&error),
-                    "could not remove all jobs whose own time is over; trying again"
-                );
+            match self.pass(looked_up_to, stop).await {
+                Ok(up_to) => looked_up_to = up_to,
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(error, "could not remove all jobs whose own time is over; trying again");
+                }
             }
         }
     }
 
-    async fn pass(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+    /// Looks at those that are kept for longer than so many seconds; says up to how many it came, 0 where those were all.
+    async fn pass(&self, longer_than: u32, stop: &CancellationToken) -> Result<u32, StoreError> {
         self.jobs.mongo().learn_clock().await?;
-        for keep_s in self.jobs.times_kept().await? {
+        let mut up_to = longer_than;
+        for _ in 0..TIMES {
+            let Some(keep_s) = self.jobs.next_time_kept(up_to).await? else { return Ok(0) };
+            up_to = keep_s;
             while !stop.is_cancelled() {
                 let now = self.jobs.mongo().clock().now();
                 let over = before(now, Duration::from_secs(keep_s.into()));
@@ -58,7 +67,7 @@ impl OwnRetention {
                 }
             }
         }
-        Ok(())
+        Ok(up_to)
     }
 
     async fn remove(&self, batch: Vec<Kept>, now: DateTime) -> Result<u64, StoreError> {

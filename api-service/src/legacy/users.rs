@@ -214,7 +214,7 @@ async fn get_older_user(request: HttpRequest, users: Data<Users>) -> Result<Http
         Ok(id) => id,
         Err(text) => return Ok(not_found(&text)),
     };
-    match users.get(&id, Freshness::MayLag).await {
+    match users.get(&id, Freshness::Latest).await {
         Ok(user) => Ok(HttpResponse::Ok().json(OldView::from(&user))),
         Err(error) => refused(error),
     }

@@ -11,7 +11,7 @@ use shared_events::{Queue, Status};
 use tokio::time::Instant;
 
 /// How far back it is known.
-const WINDOW: Duration = Duration::from_secs(300);
+pub const WINDOW: Duration = Duration::from_secs(300);
 
 /// What is counted together.
 const SLICE: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const SLICE: Duration = Duration::from_secs(5);
 const RATE_SLICES: u32 = 2;
 
 /// How many queues are told apart within a slice: clients choose their names.
-const MOST_QUEUES: usize = 10_000;
+const MOST_QUEUES: usize = 1000;
 
 /// How many jobs have ended, by how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod routes;
 mod store;
 
 pub use count::Count;
-pub use ended::{Ended, EndedCounts};
+pub use ended::{Ended, EndedCounts, WINDOW};
 pub use exchange::exchange;
 pub use overview::{Queues, Totals};
 pub use routes::{EndedView, configure};

@@ -56,20 +56,20 @@ impl OpenJobs {
     /// Where the database does not answer.
     pub(super) async fn queues(&self, after: Option<&Queue>, limit: usize) -> Result<Vec<Queue>, StoreError> {
         let mut queues: Vec<Queue> = Vec::new();
-        let mut behind = after.cloned();
+        let mut behind = after.map(Queue::to_string);
         // From each name on to the next one: an index scan would look at all jobs.
         while queues.len() < limit {
-            let Some(next) = self.next_queue(behind.as_ref()).await? else { break };
-            behind = Some(next.clone());
-            queues.push(next);
+            let Some(next) = self.next_queue(behind.as_deref()).await? else { break };
+            queues.extend(next.parse::<Queue>());
+            behind = Some(next);
         }
         Ok(queues)
     }
 
-    async fn next_queue(&self, behind: Option<&Queue>) -> Result<Option<Queue>, StoreError> {
+    async fn next_queue(&self, behind: Option<&str>) -> Result<Option<String>, StoreError> {
         let mut filter = doc! { "status": { "$in": [QUEUED, RUNNING, SCHEDULED] } };
         if let Some(behind) = behind {
-            filter.insert("queue", doc! { "$gt": behind.as_str() });
+            filter.insert("queue", doc! { "$gt": behind });
         }
         let jobs = self.0.collection::<Document>(JOBS);
         let found = self
@@ -79,7 +79,7 @@ impl OpenJobs {
                 first.projection(doc! { "_id": 0, "queue": 1 }).await
             })
             .await?;
-        Ok(found.and_then(|job| job.get_str("queue").ok()?.parse().ok()))
+        Ok(found.and_then(|job| job.get_str("queue").ok().map(str::to_owned)))
     }
 
     /// The open jobs of a queue.

@@ -29,8 +29,9 @@ use super::{
     unmatched::UnmatchedEvents,
 };
 use crate::{
+    jobs::timestamp,
     outbox::StreamStates,
-    queues::{Ended, EndedCounts},
+    queues::{self, Ended, EndedCounts},
 };
 
 /// Under load, the longest time from one batch of events to the next.
@@ -112,9 +113,14 @@ impl Events {
         Ok(applied.filter(|applied| is_same && *applied <= info.state.last_sequence))
     }
 
-    /// An event's queue is in the subject that it came on.
+    /// An event's queue is in the subject that it came on. What ended long ago is told again.
     fn count_ended(&self, messages: &[Message], sorted: &Sorted<JobEvent>) {
+        let now = self.store.mongo().clock().now();
         for (event, origin) in sorted.events.iter().zip(&sorted.origins) {
+            let JobEvent::Ended(_, ended) = event else { continue };
+            if timestamp(now).since(ended.ended_at) > queues::WINDOW {
+                continue;
+            }
             let queue = subjects::queue_of_event(&messages[origin.message].subject);
             if let (Some(queue), Some(ended)) = (queue, Ended::one(event.position().status)) {
                 self.ended.add(&queue, ended);

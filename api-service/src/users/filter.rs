@@ -93,8 +93,9 @@ impl FromStr for PageToken {
 impl StringValue for PageToken {}
 
 /// The last user of the page before. The name counts in a list by name only.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 pub(super) struct After {
+    #[serde(rename = "_id")]
     id: String,
     name: String,
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use service_kit::{failpoints::failpoint, mongo::Freshness};
+use service_kit::mongo::Freshness;
 
 use super::{Profile, ProfileChange, User, UserError, UserId, UserStore, model::KeyHolder, store::Written};
 use crate::idempotency::{IdempotencyKey, may_be_the_same};
@@ -62,7 +62,6 @@ impl Users {
         for round in 0..ROUNDS {
             tokio::time::sleep(PAUSE * round).await;
             if self.store.insert(&user).await? == Written::Done {
-                failpoint("api.users.stored");
                 return Ok(Created::New(user));
             }
             // The key comes first: a request that is sent again must not be refused for the email that it has taken itself.
@@ -118,7 +117,6 @@ impl Users {
                 return Err(UserError::ConditionFailed);
             }
             let Some(next) = user.changed(change, self.store.now()) else { return Ok(user) };
-            failpoint("api.users.change");
             match self.store.replace(&user, &next).await? {
                 Written::Done => return Ok(next),
                 // Another change was faster: this one is looked at again.

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bson::{DateTime, Document, doc};
+use bson::{Bson, DateTime, Document, doc};
 use mongodb::{
     IndexModel,
     error::{ErrorKind, WriteFailure},
@@ -157,8 +157,21 @@ impl UserStore {
         let options = FindOptions::builder().sort(filter.order()).limit(limit).build();
         let read = self.mongo.read_fresh::<User>(USERS, conditions, options, freshness).await?;
         let is_full = read.looked_at() == size;
-        let next = read.documents.last().filter(|_| is_full).map(After::of);
+        let next = match (read.documents.last(), &read.last) {
+            _ if !is_full => None,
+            (Some(last), _) => Some(After::of(last)),
+            // None of them can be read: the next page starts behind the last all the same.
+            (None, Some(Bson::String(id))) => self.place_of(id, freshness).await?,
+            (None, _) => None,
+        };
         Ok(Page { unreadable: read.unreadable.len(), next, users: read.documents })
+    }
+
+    /// The place in a list of a user of whom nothing else can be read.
+    async fn place_of(&self, id: &str, freshness: Freshness) -> Result<Option<After>, StoreError> {
+        let options = FindOptions::builder().projection(doc! { "name": 1 }).limit(1).build();
+        let found = self.mongo.read_fresh::<After>(USERS, doc! { "_id": id }, options, freshness).await?;
+        Ok(found.documents.into_iter().next())
     }
 
     /// How many users pass the filter.

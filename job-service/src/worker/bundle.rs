@@ -169,6 +169,7 @@ impl TakeUp for Worker {
             return Ok(TakenUp::Left);
         }
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return Ok(TakenUp::NotNow) };
+        let _taking = self.gate.enter();
         if !self.gate.is_open() {
             return Ok(TakenUp::NotNow);
         }

@@ -108,6 +108,12 @@ impl Claimer {
         Ok((taken, more))
     }
 
+    /// Whether any claims are indeterminate.
+    #[must_use]
+    pub fn has_indeterminate(&self) -> bool {
+        !self.core.indeterminate.some().is_empty()
+    }
+
     /// Waits until claims are indeterminate, and says how many.
     pub async fn indeterminate(&self) -> usize {
         self.core.indeterminate.any().await

@@ -84,7 +84,7 @@ impl Worker {
 
     /// Whether anything that it has taken is not settled yet.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.tasks.is_empty() || self.executor.active.slots_used() > 0
+        !self.tasks.is_empty() || self.executor.active.slots_used() > 0 || self.claimer.has_indeterminate()
     }
 
     /// At least one slot, and what else is free, up to `most`.

@@ -8,10 +8,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Round, Worker, recover};
+use super::{Round, Taken, Worker, recover};
 
 /// How long NATS and MongoDB may take to answer.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long what could not be claimed takes to come again.
+const GIVEN_BACK: Duration = Duration::from_secs(3);
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,15 +34,29 @@ impl Worker {
         let taking = async {
             let round = timeout_at(deadline, self.insist_on_a_round(stop)).await;
             let Some(round) = round.context("NATS has not answered")? else { return Ok(()) };
-            let due = self.take_due(stop).await?;
-            let mut announcements = 0;
-            loop {
-                let taken = self.take_announced(&round, stop).await?;
-                announcements += taken;
+            let (mut due, mut announcements) = (0, 0);
+            let mut failing_since: Option<Instant> = None;
+            while !stop.is_cancelled() {
+                let began = Instant::now();
+                let taken = self.take_all(&round, stop).await;
                 self.settled(stop).await;
-                // What found no slot was given back, and is there again.
-                if taken == 0 || stop.is_cancelled() {
-                    break;
+                let has_failed = taken.is_err() || self.database_failed_since(began);
+                failing_since = has_failed.then(|| failing_since.unwrap_or_else(Instant::now));
+                match (taken, failing_since) {
+                    (Ok(Taken { announcements: 0, due: 0 }), None) => break,
+                    (Ok(taken), _) => {
+                        // What found no slot was given back, and is there again.
+                        announcements += taken.announcements;
+                        due += taken.due;
+                    }
+                    (Err(error), Some(since)) if since.elapsed() > REACHABLE_WITHIN => return Err(error),
+                    (Err(error), _) => {
+                        warn!(error = chain(error.as_ref()), "not all that waits is taken; trying again");
+                    }
+                }
+                if has_failed {
+                    // So long what could not be claimed takes to come again.
+                    stop.run_until_cancelled(tokio::time::sleep(GIVEN_BACK)).await;
                 }
             }
             let attempts = self.executor.active.started();
@@ -50,6 +67,11 @@ impl Worker {
             taken = taking => taken,
             () = recover::run(self, stop) => Ok(()),
         }
+    }
+
+    async fn take_all(&self, round: &Round, stop: &CancellationToken) -> anyhow::Result<Taken> {
+        let due = self.take_due(stop).await?;
+        Ok(Taken { due, announcements: self.take_announced(round, stop).await? })
     }
 
     async fn insist_on_a_round(&self, stop: &CancellationToken) -> Option<Round> {

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use service_kit::telemetry::chain;
+use service_kit::{mongo::DEADLINE, telemetry::chain};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Taken, Ticks, Worker, due, fetch, recover};
+
+/// By when a claim is decided, and what could not be claimed is there again.
+const DECIDED: Duration = DEADLINE.saturating_add(Duration::from_secs(3));
 
 /// The pause before a round is tried again for which a server was away.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,12 +38,20 @@ impl Worker {
         stop: &CancellationToken,
     ) {
         let taking = async {
+            let mut began = None;
             while !stop.is_cancelled() {
-                ticks.next(stop).await;
+                tokio::select! {
+                    () = ticks.next(stop) => {}
+                    () = self.has_failed_since(began) => {
+                        warn!("MongoDB failed since the tick; taking what was given back");
+                    }
+                }
                 if !self.gate.is_open() {
                     info!("tick passed over: this worker is drained");
+                    began = None;
                     continue;
                 }
+                began = Some(Instant::now());
                 self.while_open(|until| async move { self.take_round(&until).await }, stop).await;
             }
         };
@@ -87,6 +99,21 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// Waits until the database has failed since then: what was taken may have been given back. For ever where there is no
+    /// such time. By the time that this returns, it is there again.
+    async fn has_failed_since(&self, began: Option<Instant>) {
+        let Some(began) = began else { return std::future::pending().await };
+        while !self.database_failed_since(began) {
+            tokio::time::sleep(DECIDED).await;
+        }
+        tokio::time::sleep(DECIDED).await;
+    }
+
+    /// Whether the database has failed since then.
+    pub(crate) fn database_failed_since(&self, began: Instant) -> bool {
+        self.mongo().since_failure().is_some_and(|since| since <= began.elapsed())
     }
 
     async fn try_round(&self, stop: &CancellationToken) -> anyhow::Result<Taken> {

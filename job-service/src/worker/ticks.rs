@@ -36,8 +36,10 @@ impl Ticks {
 
     /// Waits for the first tick after now, by this machine's clock; for ever where there is none any more.
     pub(crate) async fn next(&self, stop: &CancellationToken) {
-        let Some(tick) = self.after(Timestamp::now()) else { return stop.cancelled().await };
+        let Some(mut tick) = self.after(Timestamp::now()) else { return stop.cancelled().await };
         loop {
+            // Where the clock was set back meanwhile, a tick is nearer than the one that was waited for.
+            tick = self.after(Timestamp::now()).map_or(tick, |next| tick.min(next));
             let left = tick.since(Timestamp::now());
             if left.is_zero() || stop.run_until_cancelled(tokio::time::sleep(left.min(NAP))).await.is_none() {
                 return;

@@ -2,7 +2,8 @@
 //!
 //! Only `http` and `https`; no proxy. A name is looked up when the connection is made, all its addresses are checked, and
 //! one of those is connected to, so that no other answer can come between. Addresses that are not public are refused unless
-//! [`Allowed`] names host or range. The same holds for every redirect.
+//! [`Allowed`] names host or range. The same holds for every redirect; one that leads to another server is an answer, and
+//! is not followed.
 
 mod addresses;
 mod allowed;
@@ -110,10 +111,12 @@ impl GuardedClient {
             if attempt.previous().len() > REDIRECTS {
                 return attempt.error(TooManyRedirects);
             }
-            match follows.check_url(attempt.url()) {
-                Ok(()) => attempt.follow(),
-                Err(refused) => attempt.error(refused),
+            if let Err(refused) = follows.check_url(attempt.url()) {
+                return attempt.error(refused);
             }
+            // Headers and body were meant for this server, and may be secrets.
+            let stays = attempt.previous().last().is_some_and(|from| is_same_server(from, attempt.url()));
+            if stays { attempt.follow() } else { attempt.stop() }
         });
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls()?)
@@ -142,6 +145,16 @@ impl GuardedClient {
         }
         read(sent.send().await.map_err(told)?).await
     }
+}
+
+/// Whether a redirect stays where it was: the same host, and the same scheme and port, or `https` after `http` on their usual
+/// ports.
+fn is_same_server(from: &Url, to: &Url) -> bool {
+    let place = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
+    let http = || ("http".to_owned(), Some(80));
+    let https = || ("https".to_owned(), Some(443));
+    let is_upgrade = place(from) == http() && place(to) == https();
+    from.host_str() == to.host_str() && (place(from) == place(to) || is_upgrade)
 }
 
 async fn read(mut response: Response) -> Result<Answer, HttpError> {

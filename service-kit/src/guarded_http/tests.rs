@@ -150,14 +150,21 @@ async fn a_name_is_looked_up_once_and_every_address_counts() {
 
 #[tokio::test]
 async fn a_redirect_leads_nowhere_inside() {
-    for target in
-        ["http://127.0.0.1/", "//127.0.0.1/", "http://0x7f.1/", "http://[::1]/", "http://inside.example/"]
-    {
+    for target in ["http://127.0.0.1/", "//127.0.0.1/", "http://0x7f.1/", "http://[::1]/"] {
         let (port, _) = serve(answer(&format!("302 Found\r\nLocation: {target}"), "")).await;
         let (client, _) = client(vec![vec![OUTSIDE], vec!["127.0.0.1"]]);
         let refused = get(&client, &format!("http://outside.example:{port}/")).await.unwrap_err();
         assert!(matches!(refused, HttpError::Refused(Refused::Address { .. })), "{target}: {refused}");
     }
+    // Another server is not gone to at all, wherever it is: the request was not meant for it.
+    let (other, requests) = serve(answer("200 OK", "")).await;
+    for target in [format!("http://other.example:{other}/"), format!("http://outside.example:{other}/")] {
+        let (port, _) = serve(answer(&format!("307 Go\r\nLocation: {target}"), "")).await;
+        let (client, _) = client(vec![vec![OUTSIDE]]);
+        let answered = get(&client, &format!("http://outside.example:{port}/")).await.unwrap();
+        assert_eq!((answered.status.as_u16(), answered.headers["location"].as_str()), (307, target.as_str()));
+    }
+    assert_eq!(requests.load(Ordering::Relaxed), 0);
     let (port, _) = serve(answer("302 Found\r\nLocation: file:///etc/passwd", "")).await;
     let (client, _) = client(vec![vec![OUTSIDE]]);
     let told = get(&client, &format!("http://{OUTSIDE}:{port}/")).await;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bson::{DateTime, Document, RawArrayBuf, RawDocumentBuf, Uuid, doc, rawdoc};
-use mongodb::options::FindOptions;
+use mongodb::options::{FindOptions, Hint};
 use serde::Deserialize;
 use service_kit::{
     StoreError,
@@ -24,7 +24,7 @@ use super::{
         model::LARGE,
         remains::{Life, Remains},
     },
-    EARLIER_RUNS, JOBS, Jobs, UniqueKey,
+    EARLIER_RUNS, JOBS, Jobs, KEPT_INDEX, UniqueKey,
 };
 
 /// What stays of a job that is gone, as far as it is read; see `Kept::bury` for all of it.
@@ -184,15 +184,23 @@ impl Jobs {
         Ok(true)
     }
 
-    /// How long jobs are kept that say so themselves, in seconds: each value once.
+    /// The next longer time than this, in seconds, for which an ended job is kept that says so itself.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub(in super::super) async fn times_kept(&self) -> Result<Vec<u32>, StoreError> {
+    pub(in super::super) async fn next_time_kept(&self, longer_than: u32) -> Result<Option<u32>, StoreError> {
+        // From value to value along the index: there may be many jobs with each.
+        let longer = doc! { "keep_s": { "$gt": i64::from(longer_than) } };
         let jobs = self.mongo.collection::<Document>(JOBS);
-        let says_so = doc! { "keep_s": { "$exists": true } };
-        let values = self.mongo.run(async move { jobs.distinct("keep_s", says_so).await }).await?;
-        Ok(values.into_iter().filter_map(|value| bson::deserialize_from_bson(value).ok()).collect())
+        let found = self
+            .mongo
+            .run(async move {
+                let first =
+                    jobs.find_one(longer).sort(doc! { "keep_s": 1 }).hint(Hint::Name(KEPT_INDEX.to_owned()));
+                first.projection(doc! { "_id": 0, "keep_s": 1 }).await
+            })
+            .await?;
+        Ok(found.and_then(|job| bson::deserialize_from_bson(job.get("keep_s")?.clone()).ok()))
     }
 
     /// Of the jobs that are kept for `keep_s`, those whose latest run ended before `before`, the first to end first.

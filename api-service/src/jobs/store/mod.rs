@@ -37,6 +37,9 @@ const IDEMPOTENCY_KEY: &str = "idempotency_key";
 /// The index of jobs that have not ended, by queue, state and priority.
 pub const OPEN_JOBS_INDEX: &str = "open_jobs";
 
+/// The index of jobs that say themselves how long they are kept.
+const KEPT_INDEX: &str = "kept";
+
 /// Under load, the longest time from one command of inserts to the next: somebody waits for each.
 const PACING: Duration = Duration::from_millis(8);
 
@@ -133,7 +136,8 @@ impl Jobs {
         let open = IndexOptions::builder()
             .name(OPEN_JOBS_INDEX.to_owned())
             .partial_filter_expression(doc! { "status": { "$in": ["queued", "running", "scheduled"] } });
-        let kept = IndexOptions::builder().partial_filter_expression(there("keep_s"));
+        let kept =
+            IndexOptions::builder().name(KEPT_INDEX.to_owned()).partial_filter_expression(there("keep_s"));
         let indexes = [
             unique(DEDUP_KEY, UniqueKey::Dedup),
             unique(IDEMPOTENCY_KEY, UniqueKey::Idempotency),

@@ -26,46 +26,58 @@ use crate::{retry::jittered, telemetry::chain};
 const EVERY: Duration = Duration::from_secs(60);
 
 /// How soon they are looked at again where NATS did not answer, or a consumer is not there yet.
-const AFTER_ERROR: Duration = Duration::from_secs(1);
+const AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// Looks after them until told to stop: after every connect, and once a minute or as often as messages come again. Each
-/// consumer has messages of its own.
-pub async fn look_after(broker: &Broker, consumers: &[ConsumerDefinition], stop: &CancellationToken) {
+/// consumer has messages of its own. As long as what comes may have to be given back (`is_calm` is false), it stands still
+/// with good reason.
+pub async fn look_after(
+    broker: &Broker,
+    consumers: &[ConsumerDefinition],
+    is_calm: impl Fn() -> bool,
+    stop: &CancellationToken,
+) {
     let mut connects = broker.nats().connects();
     let mut watched: Vec<_> = consumers.iter().map(|consumer| (consumer, AckFloor::default())).collect();
     let every = consumers.iter().map(|consumer| consumer.ack_wait).min().unwrap_or(EVERY).min(EVERY);
     loop {
         connects.mark_unchanged();
-        let pause = match look(broker, &mut watched).await {
-            Ok(()) => every,
-            Err(error) => {
-                debug!(error = chain(error.as_ref()), "could not look at the consumers of work queues");
-                AFTER_ERROR
+        let mut pause = every;
+        for (definition, ack_floor) in &mut watched {
+            if !is_calm() {
+                ack_floor.forget();
             }
-        };
+            if let Err(error) = look(broker, definition, ack_floor).await {
+                ack_floor.forget();
+                pause = every.min(AFTER_ERROR);
+                let (error, consumer) = (chain(error.as_ref()), &definition.name);
+                debug!(error, consumer, "could not look at a consumer of a work queue");
+            }
+        }
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = connects.changed() => {}
+            _ = connects.changed() => watched.iter_mut().for_each(|(_, ack_floor)| ack_floor.forget()),
             () = tokio::time::sleep(jittered(pause)) => {}
         }
     }
 }
 
-async fn look(broker: &Broker, watched: &mut [(&ConsumerDefinition, AckFloor)]) -> anyhow::Result<()> {
-    for (definition, ack_floor) in watched {
-        let connection = broker.nats().connection();
-        let (name, stream) = (definition.name.as_str(), definition.stream);
-        // Before the consumer, which then counts what comes between too.
-        let stored = stored(broker, definition).await?;
-        let consumer =
-            broker.jetstream().get_consumer_from_stream::<pull::Config, _, _>(name, stream).await?;
-        let info = consumer.cached_info();
-        if stored > info.num_pending + count(info.num_ack_pending) {
-            remove_acked(broker, connection, definition, info).await?;
-        }
-        if ack_floor.stands_still(info) {
-            make_anew(broker, connection, info).await?;
-        }
+async fn look(
+    broker: &Broker,
+    definition: &ConsumerDefinition,
+    ack_floor: &mut AckFloor,
+) -> anyhow::Result<()> {
+    let connection = broker.nats().connection();
+    let (name, stream) = (definition.name.as_str(), definition.stream);
+    // Before the consumer, which then counts what comes between too.
+    let stored = stored(broker, definition).await?;
+    let consumer = broker.jetstream().get_consumer_from_stream::<pull::Config, _, _>(name, stream).await?;
+    let info = consumer.cached_info();
+    if stored > info.num_pending + count(info.num_ack_pending) {
+        remove_acked(broker, connection, definition, info).await?;
+    }
+    if ack_floor.stands_still(info) {
+        make_anew(broker, connection, info).await?;
     }
     Ok(())
 }

@@ -26,6 +26,11 @@ struct Seen {
 }
 
 impl AckFloor {
+    /// Forgets what was seen: who could not look does not know what went on meanwhile.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
     /// Takes in how the consumer is now, and says whether its oldest unacked message should have come again long ago.
     pub(super) fn stands_still(&mut self, info: &Info) -> bool {
         let now = Instant::now();
