@@ -74,6 +74,7 @@ fn wrong_value(random: &mut StdRng, value: Value) -> Value {
         "object_id",
         "timeout_s",
         "max_attempts",
+        "keep_s",
         "jobs",
         "reason",
         "id",

@@ -41,7 +41,9 @@ fn object(random: &mut StdRng, schema: &Value) -> Value {
     for (name, property) in properties {
         // A payload goes with its kind.
         if is_required(name) || (name != "payload" && random.random_bool(0.2)) {
-            object.insert(name.clone(), value(random, property));
+            // A job that goes by itself would be taken for one that a refused request has removed.
+            let value = if name == "keep_s" { json!(86_400) } else { value(random, property) };
+            object.insert(name.clone(), value);
         }
     }
     object.into()
