@@ -129,6 +129,26 @@ async fn once_fails_where_a_server_is_away_and_leaves_nothing_behind_when_it_is_
     assert!(worker.log().contains("NATS has not answered"), "{}", worker.log().tail(5));
 }
 
+/// What could not be claimed was given back, and comes again a little later: that is waited for.
+#[tokio::test]
+async fn once_makes_up_for_what_could_not_be_claimed() {
+    let app = App::start(with_faults().env("FAILPOINTS", "job.fetch.fetched=1*return(stop)")).await;
+    let waiting = app.create_many(&NewJob::noop(), 5).await;
+    announced(&app, 5).await;
+    let worker = app.stack().run_worker_once(0).await.unwrap();
+    worker.paused().await.unwrap();
+    app.stack().job_mongo().kill().await.unwrap();
+    worker.resume();
+    poll::until("a claim in vain", SOON, || async { worker.log().contains("not claimed") }).await.unwrap();
+    app.stack().job_mongo().start().await.unwrap();
+    let status = tokio::time::timeout(SOON, worker.wait()).await.expect("an end").unwrap();
+    assert_eq!(status.code(), Some(0), "{}", worker.log().tail(30));
+    for job in jobs(&app, &waiting).await {
+        let job = app.ended(&job).await;
+        assert_eq!(job.status, Status::Finished, "{job:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_comes_between_ticks_waits_for_the_next() {
     let builder = with_faults().workers(1).env("WORKER_CRON", EVERY_SECOND);
