@@ -35,12 +35,14 @@ impl Worker {
             let round = timeout_at(deadline, self.insist_on_a_round(stop)).await;
             let Some(round) = round.context("NATS has not answered")? else { return Ok(()) };
             let (mut due, mut announcements) = (0, 0);
-            let mut failing_since: Option<Instant> = None;
+            let (mut is_due_taken, mut failing_since) = (false, None::<Instant>);
             while !stop.is_cancelled() {
                 let began = Instant::now();
-                let taken = self.take_all(&round, stop).await;
+                // Retries that come to be due meanwhile are left to the next.
+                let taken = self.take_all(&round, !is_due_taken, stop).await;
                 self.settled(stop).await;
                 let has_failed = taken.is_err() || self.database_failed_since(began);
+                is_due_taken |= !has_failed;
                 failing_since = has_failed.then(|| failing_since.unwrap_or_else(Instant::now));
                 match (taken, failing_since) {
                     (Ok(Taken { announcements: 0, due: 0 }), None) => break,
@@ -69,8 +71,8 @@ impl Worker {
         }
     }
 
-    async fn take_all(&self, round: &Round, stop: &CancellationToken) -> anyhow::Result<Taken> {
-        let due = self.take_due(stop).await?;
+    async fn take_all(&self, round: &Round, due: bool, stop: &CancellationToken) -> anyhow::Result<Taken> {
+        let due = if due { self.take_due(stop).await? } else { 0 };
         Ok(Taken { due, announcements: self.take_announced(round, stop).await? })
     }
 
