@@ -90,7 +90,7 @@ impl Claimer {
             let core = Arc::clone(core);
             async move {
                 let _under_way = core.indeterminate.under_way(runs.iter().map(|run| run.id).collect());
-                core.act_on(runs, &HashSet::new()).await
+                core.act_on(runs, Read::BeforeGuards).await
             }
         };
         let claimed = core.ledger.mongo().within(DEADLINE, acting).await;
@@ -152,6 +152,27 @@ impl Claimer {
             Some((run, guard))
         });
         Ok(recovered.collect())
+    }
+}
+
+/// When runs were read that are to be acted on.
+#[derive(Debug)]
+enum Read {
+    /// While nobody else here could claim them.
+    AfterGuards {
+        /// Those of them that were running here before.
+        running: HashSet<RunId>,
+    },
+    /// Before: whatever they were then, they may have run here since.
+    BeforeGuards,
+}
+
+impl Read {
+    fn ran_here(&self, id: &RunId) -> bool {
+        match self {
+            Self::AfterGuards { running } => running.contains(id),
+            Self::BeforeGuards => false,
+        }
     }
 }
 
@@ -219,7 +240,7 @@ impl Core {
         let running = others.iter().copied().filter(|id| self.active.contains(id)).collect();
         let found = self.ledger.find(&others).await?;
         let unreadable: Vec<RunId> = cancels.unreadable.into_iter().chain(found.unreadable).collect();
-        let mut claimed = self.act_on(found.runs, &running).await?;
+        let mut claimed = self.act_on(found.runs, Read::AfterGuards { running }).await?;
         claimed.extend(unreadable.into_iter().map(Claimed::Unreadable));
         let ended = cancels.closed.into_iter().chain(cancels.ended);
         claimed.extend(ended.map(|run| Claimed::Ended(Box::new(run))));
@@ -228,12 +249,12 @@ impl Core {
         Ok(claimed.into_iter().map(|claimed| (claimed.run_id(), claimed)).collect())
     }
 
-    /// Carries out the next step of each run; `running` here are those that were when they were read.
-    async fn act_on(&self, runs: Vec<Run>, running: &HashSet<RunId>) -> Result<Vec<Claimed>, StoreError> {
+    /// Carries out the next step of each run.
+    async fn act_on(&self, runs: Vec<Run>, read: Read) -> Result<Vec<Claimed>, StoreError> {
         let (now, may_take_over) = (self.ledger.mongo().clock().now(), self.may_take_over());
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         for run in runs {
-            let runs_here = running.contains(&run.id) || self.active.contains(&run.id);
+            let runs_here = read.ran_here(&run.id) || self.active.contains(&run.id);
             match next_step(&run, now, self.worker(), runs_here, may_take_over) {
                 NextStep::Claim => {
                     let next = run.claimed(self.worker(), now, self.ledger.lease());
@@ -242,6 +263,11 @@ impl Core {
                 NextStep::GiveUp => {
                     let next = run.given_up(now);
                     changes.push((run, next));
+                }
+                // It may have run here, and ended, since it was read: that is settled in the right order.
+                NextStep::Resume if matches!(read, Read::BeforeGuards) => {
+                    self.indeterminate.add([run.id]);
+                    done.push(Claimed::left(&run, now));
                 }
                 NextStep::Resume => {
                     self.history.add(HistoryEvent::Recovered, run.id, run.attempt);
