@@ -156,23 +156,16 @@ impl Claimer {
 }
 
 /// When runs were read that are to be acted on.
-#[derive(Debug)]
 enum Read {
-    /// While nobody else here could claim them.
-    AfterGuards {
-        /// Those of them that were running here before.
-        running: HashSet<RunId>,
-    },
+    /// While nobody else here could claim them; these of them were running here before.
+    AfterGuards(HashSet<RunId>),
     /// Before: whatever they were then, they may have run here since.
     BeforeGuards,
 }
 
 impl Read {
     fn ran_here(&self, id: &RunId) -> bool {
-        match self {
-            Self::AfterGuards { running } => running.contains(id),
-            Self::BeforeGuards => false,
-        }
+        matches!(self, Self::AfterGuards(running) if running.contains(id))
     }
 }
 
@@ -240,7 +233,7 @@ impl Core {
         let running = others.iter().copied().filter(|id| self.active.contains(id)).collect();
         let found = self.ledger.find(&others).await?;
         let unreadable: Vec<RunId> = cancels.unreadable.into_iter().chain(found.unreadable).collect();
-        let mut claimed = self.act_on(found.runs, Read::AfterGuards { running }).await?;
+        let mut claimed = self.act_on(found.runs, Read::AfterGuards(running)).await?;
         claimed.extend(unreadable.into_iter().map(Claimed::Unreadable));
         let ended = cancels.closed.into_iter().chain(cancels.ended);
         claimed.extend(ended.map(|run| Claimed::Ended(Box::new(run))));
