@@ -2,4 +2,5 @@
 
 pub mod fsck;
 pub mod jobs;
+pub mod replica_set;
 pub mod top;

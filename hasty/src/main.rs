@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hasty::{fsck, jobs, top};
+use hasty::{fsck, jobs, replica_set, top};
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Fsck(fsck::Options),
     /// Creates jobs, and shows how far they are
     Jobs(jobs::Options),
+    /// Makes a replica set of MongoDB servers that were started for one; a set that is there stays as it is
+    ReplicaSet(replica_set::Options),
     /// Shows the workers, queues and latest jobs on the whole screen, anew each second
     Top(top::Options),
 }
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         match command {
             Command::Fsck(options) => fsck::command(options).await,
             Command::Jobs(options) => jobs::command(options).await,
+            Command::ReplicaSet(options) => replica_set::command(options).await,
             Command::Top(options) => top::command(options).await,
         }
     });

@@ -37,7 +37,7 @@ pub use hasty_client::http_client;
 pub use nix::sys::signal::Signal;
 pub use nodes::Node;
 pub use ports::PortLease;
-pub use process::{End, Log, Process, Sink};
+pub use process::{End, Log, Process, Sink, Spec};
 pub use servers::{Servers, libfaketime};
 pub use signals::stop_requested;
 pub use stack::Stack;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use bson::doc;
 use e2e::{App, Gate, NewJob, Status};
-use stack::{Node, Stack, poll};
+use hasty::replica_set;
+use mongodb::Client;
+use stack::{Node, PortLease, Process, Servers, Signal, Spec, Stack, poll};
 
 /// How long a set of three may take to elect another primary on a loaded machine, and the services to find it.
 const ELECTED_WITHIN: Duration = Duration::from_secs(180);
@@ -63,4 +66,51 @@ async fn primary(members: &[Node]) -> &Node {
         None
     };
     poll::until("a primary", ELECTED_WITHIN, look).await.unwrap()
+}
+
+/// As in `docker-compose.replica-set.yml`.
+#[tokio::test]
+async fn servers_that_were_started_for_a_set_become_one_and_stay_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports: Vec<PortLease> = (0..3).map(|_| PortLease::any().unwrap()).collect();
+    let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{}", port.number())).collect();
+    let uri = format!("mongodb://{}/?replicaSet=three", hosts.join(","));
+    let mongod = &Servers::find().await.unwrap().mongod;
+    let mut servers = Vec::new();
+    for port in &ports {
+        let dir = folder.path().join(port.number().to_string());
+        std::fs::create_dir(&dir).unwrap();
+        let options =
+            ["--bind_ip=127.0.0.1", "--dbpath=.", "--replSet=three", "--wiredTigerCacheSizeGB=0.5", "--port"];
+        let mut args: Vec<_> = options.map(Into::into).into();
+        args.push(port.number().to_string().into());
+        let spec = Spec {
+            name: format!("mongod-{}", port.number()),
+            program: mongod.clone(),
+            args,
+            env: Vec::new(),
+            dir,
+            at_parents_death: Signal::SIGKILL,
+        };
+        servers.push(Process::new(spec, folder.path(), None).unwrap());
+    }
+    // It waits for those that are not there yet.
+    let made = tokio::spawn({
+        let uri = uri.clone();
+        async move { replica_set::ensure(&uri, ELECTED_WITHIN).await }
+    });
+    for server in servers.iter().rev() {
+        server.launch().unwrap();
+    }
+    assert!(made.await.unwrap().unwrap().is_new);
+    assert!(!replica_set::ensure(&uri, ELECTED_WITHIN).await.unwrap().is_new);
+
+    let admin = Client::with_uri_str(&uri).await.unwrap().database("admin");
+    let hello = admin.run_command(doc! { "hello": 1 }).await.unwrap();
+    let members = hello.get_array("hosts").unwrap().iter().map(|host| host.as_str().unwrap());
+    assert_eq!(members.collect::<Vec<_>>(), hosts);
+
+    let alone = format!("mongodb://{}/", hosts[0]);
+    let refused = replica_set::ensure(&alone, ELECTED_WITHIN).await.unwrap_err();
+    assert!(refused.to_string().contains("replicaSet="), "{refused:#}");
 }

@@ -30,14 +30,19 @@ const TERMINATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How to start a process.
 #[derive(Debug)]
-pub(crate) struct Spec {
-    pub(crate) name: String,
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) dir: PathBuf,
+pub struct Spec {
+    /// What it is called; its log is a file of this name.
+    pub name: String,
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// What is added to its environment.
+    pub env: Vec<(String, String)>,
+    /// Where it runs.
+    pub dir: PathBuf,
     /// What the kernel sends when this process dies. SIGKILL, unless it has children of its own to take along.
-    pub(crate) at_parents_death: Signal,
+    pub at_parents_death: Signal,
 }
 
 /// A handle on one supervised process; clones are handles on the same one.
@@ -72,7 +77,11 @@ enum Life {
 }
 
 impl Process {
-    pub(crate) fn new(spec: Spec, logs: &Path, sink: Option<Sink>) -> Result<Self> {
+    /// A process that is not started yet, which logs into a file in the folder `logs`, and line by line into `sink`.
+    ///
+    /// # Errors
+    /// Where the log can not be opened.
+    pub fn new(spec: Spec, logs: &Path, sink: Option<Sink>) -> Result<Self> {
         let path = logs.join(format!("{}.log", spec.name));
         let log = Log::open(&spec.name, path.clone(), sink)
             .with_context(|| format!("could not open the log {}", path.display()))?;
