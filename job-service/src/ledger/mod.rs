@@ -10,7 +10,7 @@ mod transitions;
 #[cfg(test)]
 pub(crate) use model::tests;
 pub use model::{AttemptEnd, EndedRun, NextAction, Run};
-pub use next_step::{NextStep, next_step};
+pub use next_step::{Here, NextStep, next_step};
 pub use retention::Retention;
 pub(crate) use store::PACING;
 pub use store::{CancelRequest, Cancels, DueRuns, Ledger, RUNS, Recorded, Renewal, Runs, Taken};

@@ -13,6 +13,9 @@ pub enum NextStep {
     Claim,
     /// It is this worker's own claim, whose answer was lost: run it.
     Resume,
+    /// It is this worker's own claim as it was read; it may have run here, and ended, since. That has to be looked up in the right
+    /// order.
+    LookUp,
     /// Its lease has ended and it may not be tried again, or is to be cancelled: end it.
     GiveUp,
     /// Nothing: somebody runs it, or its time has not come. The ledger knows when.
@@ -21,20 +24,35 @@ pub enum NextStep {
     Republish,
 }
 
+/// Whether this worker is running a run that it has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Here {
+    /// It is, or was just before the run was read.
+    Runs,
+    /// It was not before the run was read, and nobody else here could claim it since.
+    DoesNotRun,
+    /// It is not; but the run was read before nobody else here could claim it, so it may have run here since.
+    MayHaveRun,
+}
+
 /// Decides what to do about `run`.
 ///
-/// `runs_here` says whether this worker, `me`, is running it; `may_take_over` is false for a while
-/// after the database was away, when leases may have ended only because nobody could renew them.
+/// `here` is about this worker, `me`; `may_take_over` is false for a while after the database was away, when leases may have
+/// ended only because nobody could renew them.
 #[must_use]
-pub fn next_step(run: &Run, now: DateTime, me: &WorkerId, runs_here: bool, may_take_over: bool) -> NextStep {
+pub fn next_step(run: &Run, now: DateTime, me: &WorkerId, here: Here, may_take_over: bool) -> NextStep {
     match run.status {
         Status::Finished | Status::Failed | Status::Cancelled => NextStep::Republish,
         Status::Queued if run.next_at.is_some_and(|next_at| next_at > now) => NextStep::Leave,
         Status::Queued if run.cancel_requested.is_some() => NextStep::GiveUp,
         Status::Queued => NextStep::Claim,
-        Status::Running if runs_here => NextStep::Leave,
+        Status::Running if here == Here::Runs => NextStep::Leave,
         Status::Running if run.lease_until.is_some_and(|until| until > now) => {
-            if run.worker.as_ref() == Some(me) { NextStep::Resume } else { NextStep::Leave }
+            match (run.worker.as_ref() == Some(me), here) {
+                (true, Here::DoesNotRun) => NextStep::Resume,
+                (true, _) => NextStep::LookUp,
+                (false, _) => NextStep::Leave,
+            }
         }
         Status::Running if !may_take_over => NextStep::Leave,
         Status::Running if run.cancel_requested.is_some() || run.charged >= run.max_attempts => {
@@ -61,7 +79,7 @@ mod tests {
     };
 
     fn look(run: &Run, seconds: i64) -> NextStep {
-        next_step(run, at(seconds), &worker("two"), false, true)
+        next_step(run, at(seconds), &worker("two"), Here::DoesNotRun, true)
     }
 
     #[test]
@@ -78,7 +96,8 @@ mod tests {
         for wall in [start - hour, start, start + hour] {
             let clock = Clock::starting_at(wall);
             clock.learn(Instant::now(), at(0));
-            let look = || next_step(&running(), clock.now(), &worker("two"), false, clock.is_learnt());
+            let look =
+                || next_step(&running(), clock.now(), &worker("two"), Here::DoesNotRun, clock.is_learnt());
             tokio::time::advance(LEASE - Duration::from_millis(1)).await;
             assert_eq!(look(), NextStep::Leave, "started with {wall:?}");
             tokio::time::advance(Duration::from_millis(1)).await;
@@ -88,17 +107,27 @@ mod tests {
 
     #[test]
     fn nobody_takes_over_right_after_the_database_was_away() {
-        assert_eq!(next_step(&running(), at(31), &worker("two"), false, false), NextStep::Leave);
+        assert_eq!(next_step(&running(), at(31), &worker("two"), Here::DoesNotRun, false), NextStep::Leave);
     }
 
     #[test]
     fn what_runs_here_is_not_taken_from_oneself() {
-        assert_eq!(next_step(&running(), at(31), &worker("one"), true, true), NextStep::Leave);
+        assert_eq!(next_step(&running(), at(31), &worker("one"), Here::Runs, true), NextStep::Leave);
     }
 
     #[test]
     fn a_claim_whose_answer_was_lost_is_resumed() {
-        assert_eq!(next_step(&running(), at(1), &worker("one"), false, true), NextStep::Resume);
+        assert_eq!(next_step(&running(), at(1), &worker("one"), Here::DoesNotRun, true), NextStep::Resume);
+    }
+
+    /// Seen as the same attempt made twice: a run ended here between the due scan's read and its look at what runs here.
+    #[test]
+    fn a_claim_that_may_have_run_here_since_it_was_read_is_not_resumed() {
+        let step = |here, seconds| next_step(&running(), at(seconds), &worker("one"), here, true);
+        assert_eq!(step(Here::MayHaveRun, 1), NextStep::LookUp);
+        // Nobody else's is looked up, and an ended lease is taken over by compare-and-set, whoever had it.
+        assert_eq!(next_step(&running(), at(1), &worker("two"), Here::MayHaveRun, true), NextStep::Leave);
+        assert_eq!(step(Here::MayHaveRun, 31), NextStep::Claim);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     history::{History, HistoryEvent},
-    ledger::{DueRuns, Ledger, NextStep, PACING, Run, next_step},
+    ledger::{DueRuns, Here, Ledger, NextStep, PACING, Run, next_step},
 };
 /// See the module. Copies share it.
 #[derive(Clone)]
@@ -164,8 +164,14 @@ enum Read {
 }
 
 impl Read {
-    fn ran_here(&self, id: &RunId) -> bool {
-        matches!(self, Self::AfterGuards(running) if running.contains(id))
+    /// Asked after reading; `runs` is whether it is running here by now.
+    fn here(&self, id: &RunId, runs: bool) -> Here {
+        match self {
+            _ if runs => Here::Runs,
+            Self::AfterGuards(running) if running.contains(id) => Here::Runs,
+            Self::AfterGuards(_) => Here::DoesNotRun,
+            Self::BeforeGuards => Here::MayHaveRun,
+        }
     }
 }
 
@@ -247,8 +253,8 @@ impl Core {
         let (now, may_take_over) = (self.ledger.mongo().clock().now(), self.may_take_over());
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         for run in runs {
-            let runs_here = read.ran_here(&run.id) || self.active.contains(&run.id);
-            match next_step(&run, now, self.worker(), runs_here, may_take_over) {
+            let here = read.here(&run.id, self.active.contains(&run.id));
+            match next_step(&run, now, self.worker(), here, may_take_over) {
                 NextStep::Claim => {
                     let next = run.claimed(self.worker(), now, self.ledger.lease());
                     changes.push((run, next));
@@ -257,8 +263,7 @@ impl Core {
                     let next = run.given_up(now);
                     changes.push((run, next));
                 }
-                // It may have run here, and ended, since it was read: that is settled in the right order.
-                NextStep::Resume if matches!(read, Read::BeforeGuards) => {
+                NextStep::LookUp => {
                     self.indeterminate.add([run.id]);
                     done.push(Claimed::left(&run, now));
                 }
