@@ -16,6 +16,7 @@ pub mod status;
 pub mod users;
 pub mod workers;
 
+use secrecy::ExposeSecret;
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
@@ -83,9 +84,10 @@ impl App {
         let listener = TcpListener::bind(settings.addr)
             .with_context(|| format!("could not listen on {} (API_ADDR)", settings.addr))?;
         let address = listener.local_addr()?;
-        let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "api-service")
-            .await
-            .context("could not use API_MONGO_URI")?;
+        let mongo =
+            Mongo::connect(settings.mongo_uri.expose_secret(), &settings.mongo_database, "api-service")
+                .await
+                .context("could not use API_MONGO_URI")?;
         let definitions = streams::definitions(&settings.common.streams).to_vec();
         let broker = Broker::connect(&settings.common.nats, definitions, "api-service").await?;
         let health = Health::new(mongo.clone(), broker.clone(), "api-service");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api_service::{App, settings::Settings};
 use clap::{Parser, Subcommand};
-use service_kit::{failpoints, health, process, telemetry};
+use service_kit::{failpoints, health, process, settings::ReadOut, telemetry};
 
 const SERVICE: &str = "api-service";
 
@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Serve HTTP until told to stop (the default).
     Serve,
+    /// Print which settings hold and where each comes from; secrets are masked.
+    Config,
     /// Ask a running replica whether it is ready; the exit code answers.
     Healthcheck,
 }
@@ -31,11 +33,12 @@ fn main() -> std::io::Result<ExitCode> {
 
 async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match process::settings_or_exit::<Settings>(SERVICE) {
+    let ReadOut { values: settings, effective, .. } = match process::settings_or_exit::<Settings>(SERVICE) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let done = match command {
+        Command::Config => process::print_settings(&effective),
         Command::Serve => serve(settings).await,
         Command::Healthcheck => health::check(settings.addr).await,
     };

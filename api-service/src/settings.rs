@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use secrecy::SecretString;
 use service_kit::settings::{CommonSettings, ReadSettings, Reader};
 
 use crate::{http::Allowed, legacy::WorkSettings};
@@ -14,7 +15,7 @@ pub struct Settings {
     /// How many threads serve HTTP.
     pub http_threads: usize,
     /// The jobs' database.
-    pub mongo_uri: String,
+    pub mongo_uri: SecretString,
     /// Its name.
     pub mongo_database: String,
     /// What both services have.
@@ -53,7 +54,7 @@ impl ReadSettings for Settings {
         let mongo_uri = from
             .setting("API_MONGO_URI", "the database of jobs")
             .values("a MongoDB URI")
-            .or("mongodb://127.0.0.1:27017".to_owned());
+            .secret_uri("mongodb://127.0.0.1:27017");
         let mongo_database =
             from.setting("API_MONGO_DATABASE", "its name").values("a name").or("hasty_api".to_owned());
         let http_threads = from

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use service_kit::settings::{Description, ReadSettings};
+use service_kit::settings::{Description, ReadSettings, Reader};
 
 const START: &str = "<!-- table -->\n";
 const END: &str = "<!-- end of the table -->";
@@ -39,6 +39,34 @@ fn the_example_of_an_env_file_has_each_setting_with_its_default() {
         let is_right = if is_text { value.is_empty() } else { value == default || default.contains("cores") };
         assert!(is_right, "{}: {value:?} instead of {default:?}", setting.name);
     }
+}
+
+/// One file has the variables of both services, and of the compose file.
+#[test]
+fn no_name_in_the_example_is_taken_for_a_slip() {
+    let example = std::fs::read_to_string(root().join(".env.example")).unwrap();
+    let names = example.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));
+    let names: Vec<String> =
+        names.map(|(name, _)| name.to_owned()).filter(|name| !name.contains(' ')).collect();
+    assert!(names.len() > 40, "{names:?}");
+    // Values matter to nobody here; empty ones would count as absent.
+    let variables = |known: &[Description]| {
+        let others = names.iter().filter(|name| known.iter().all(|setting| setting.name != name.as_str()));
+        others.map(|name| (name.clone(), "x".to_owned())).collect::<Vec<_>>()
+    };
+    let doubtful =
+        |variables, explain: fn(Reader) -> Vec<String>| explain(Reader::from_variables(variables).unwrap());
+    let api = variables(&api_service::settings::Settings::descriptions());
+    let job = variables(&job_service::settings::Settings::descriptions());
+    let none: Vec<String> = Vec::new();
+    assert_eq!(
+        doubtful(api, |reader| reader.explain::<api_service::settings::Settings>().unwrap().doubtful),
+        none
+    );
+    assert_eq!(
+        doubtful(job, |reader| reader.explain::<job_service::settings::Settings>().unwrap().doubtful),
+        none
+    );
 }
 
 fn table() -> String {

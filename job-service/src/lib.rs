@@ -13,6 +13,7 @@ pub mod presence;
 pub mod settings;
 pub mod worker;
 
+use secrecy::ExposeSecret;
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
@@ -74,9 +75,10 @@ impl App {
         let listener = TcpListener::bind(settings.health_addr)
             .with_context(|| format!("could not listen on {} (WORKER_HEALTH_ADDR)", settings.health_addr))?;
         let address = listener.local_addr()?;
-        let mongo = Mongo::connect(&settings.mongo_uri, &settings.mongo_database, "job-service")
-            .await
-            .context("could not use JOB_MONGO_URI")?;
+        let mongo =
+            Mongo::connect(settings.mongo_uri.expose_secret(), &settings.mongo_database, "job-service")
+                .await
+                .context("could not use JOB_MONGO_URI")?;
         let common = settings.common;
         let (clock, wait) = (mongo.clock().clone(), common.unreadable_wait);
         let definitions = streams::definitions(&common.streams).to_vec();

@@ -10,7 +10,7 @@ use job_service::{
     settings::{Settings, WorkerSettings},
     worker,
 };
-use service_kit::{failpoints, health, process, telemetry};
+use service_kit::{failpoints, health, process, settings::ReadOut, telemetry};
 use shared_events::WorkerId;
 
 const SERVICE: &str = "job-service";
@@ -29,6 +29,8 @@ enum Command {
     Serve,
     /// Take what waits now, run it, and end; for timers of the system.
     Once,
+    /// Print which settings hold and where each comes from; secrets are masked.
+    Config,
     /// Ask a running worker whether it is ready; the exit code answers.
     Healthcheck,
     /// Make one attempt, ordered on standard input; what workers start for runs that lost two leases.
@@ -43,11 +45,12 @@ fn main() -> std::io::Result<ExitCode> {
 
 async fn run() -> ExitCode {
     let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = match process::settings_or_exit::<Settings>(SERVICE) {
+    let ReadOut { values: settings, effective, .. } = match process::settings_or_exit::<Settings>(SERVICE) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let done = match command {
+        Command::Config => process::print_settings(&effective),
         Command::Serve => serve(settings).await,
         Command::Once => once(settings).await,
         Command::Healthcheck => health::check(settings.health_addr).await,

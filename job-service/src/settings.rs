@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use secrecy::SecretString;
 use service_kit::{
     guarded_http::Allowed,
     settings::{CommonSettings, ReadSettings, Reader},
@@ -14,7 +15,7 @@ use crate::worker::{RetryPolicy, Ticks};
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The ledger's database.
-    pub mongo_uri: String,
+    pub mongo_uri: SecretString,
     /// Its name.
     pub mongo_database: String,
     /// What both services have.
@@ -71,7 +72,7 @@ impl ReadSettings for Settings {
         let mongo_uri = from
             .setting("JOB_MONGO_URI", "the database of the ledger")
             .values("a MongoDB URI")
-            .or("mongodb://127.0.0.1:27018".to_owned());
+            .secret_uri("mongodb://127.0.0.1:27018");
         let mongo_database =
             from.setting("JOB_MONGO_DATABASE", "its name").values("a name").or("hasty_jobs".to_owned());
         let worker = WorkerSettings::read(from);

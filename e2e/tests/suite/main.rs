@@ -49,6 +49,7 @@ mod retention;
 mod retries;
 mod room;
 mod safeguards;
+mod settings;
 mod shutdown;
 mod stops;
 mod streams_lost;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, connection::State};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -13,11 +14,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct NatsSettings {
     /// One or more servers, separated by commas: `nats://host:port`.
-    pub url: String,
+    pub url: SecretString,
     /// User, where the server asks for one.
     pub user: Option<String>,
     /// Password of that user.
-    pub password: Option<String>,
+    pub password: Option<SecretString>,
 }
 
 /// A connection that comes back by itself, for ever.
@@ -62,9 +63,9 @@ impl Nats {
                 async move { log_event(&event, &connected) }
             });
         if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
-            options = options.user_and_password(user.clone(), password.clone());
+            options = options.user_and_password(user.clone(), password.expose_secret().to_owned());
         }
-        let servers: Vec<&str> = settings.url.split(',').map(str::trim).collect();
+        let servers: Vec<&str> = settings.url.expose_secret().split(',').map(str::trim).collect();
         let client = options.connect(servers).await?;
         Ok(Self { client, connects })
     }

@@ -48,9 +48,9 @@ impl CommonSettings {
                 url: from
                     .setting("NATS_URL", "the broker")
                     .values("servers, separated by commas")
-                    .or("nats://127.0.0.1:4222".to_owned()),
+                    .secret_uri("nats://127.0.0.1:4222"),
                 user: from.setting("NATS_USER", "the service's user of NATS").optional(),
-                password: from.setting("NATS_PASSWORD", "its password").optional(),
+                password: from.setting("NATS_PASSWORD", "its password").secret(),
             },
             streams: stream_settings(from),
             relay_scan: from

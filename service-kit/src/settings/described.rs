@@ -1,8 +1,10 @@
 //! One setting: how its text becomes a value, and what the documentation says of it.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::Reader;
+use secrecy::SecretString;
+
+use super::{Origin, Reader, secret::Secrecy, sources::Given};
 
 /// A setting that is about to be read: what is said of it first, then the kind of its value.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub struct Setting<'a> {
     meaning: &'static str,
     default: Option<&'static str>,
     values: &'static str,
+    secrecy: Option<Secrecy>,
 }
 
 /// What the documentation says of a setting.
@@ -26,20 +29,33 @@ pub struct Description {
     pub values: String,
     /// What it does.
     pub meaning: &'static str,
+    /// Whether it may be the whole of a file that `<name>_FILE` names.
+    pub is_secret: bool,
+}
+
+/// The value that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The environment variable.
+    pub name: &'static str,
+    /// The value, with secrets masked.
+    pub shown: String,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 impl Description {
     /// The row of a table: variable, service, default, range, meaning.
     #[must_use]
     pub fn to_markdown(&self, service: &str) -> String {
-        let Self { name, default, values, meaning } = self;
+        let Self { name, default, values, meaning, .. } = self;
         format!("| `{name}` | {service} | {default} | {values} | {meaning} |")
     }
 }
 
 impl<'a> Setting<'a> {
     pub(super) const fn new(reader: &'a mut Reader, name: &'static str, meaning: &'static str) -> Self {
-        Self { reader, name, meaning, default: None, values: "" }
+        Self { reader, name, meaning, default: None, values: "", secrecy: None }
     }
 
     /// Says what the default is where the value itself would say nothing, or is another one on another machine.
@@ -65,6 +81,18 @@ impl<'a> Setting<'a> {
         self.read("none".to_owned(), None)
     }
 
+    /// A secret, or none where it is unset or empty.
+    pub fn secret(mut self) -> Option<SecretString> {
+        self.secrecy = Some(Secrecy::Whole);
+        self.read::<String>("none".to_owned(), None).map(SecretString::from)
+    }
+
+    /// A URI that may have a secret in it.
+    pub fn secret_uri(mut self, default: &str) -> SecretString {
+        self.secrecy = Some(Secrecy::InUri);
+        self.read::<String>(format!("`{default}`"), None).unwrap_or_else(|| default.to_owned()).into()
+    }
+
     /// A number within `range`.
     pub fn number<T>(self, default: T, range: RangeInclusive<T>) -> T
     where
@@ -84,12 +112,12 @@ impl<'a> Setting<'a> {
     /// A list, separated by commas; at least one.
     pub fn list<T: FromStr<Err: Display> + Display>(mut self, default: T) -> Vec<T> {
         self.describe(format!("`{default}`"), None);
-        let Some(text) = self.reader.text(self.name) else { return vec![default] };
+        let Some(given) = self.given() else { return vec![default] };
         let mut values = Vec::new();
-        for part in text.split(',').map(str::trim) {
+        for part in given.text.split(',').map(str::trim) {
             match part.parse() {
                 Ok(value) => values.push(value),
-                Err(error) => self.wrong(&format!("{part:?} {error}")),
+                Err(error) => self.wrong(&given.origin, &format!("{part:?} {error}")),
             }
         }
         values
@@ -100,39 +128,80 @@ impl<'a> Setting<'a> {
         T: FromStr<Err: Display> + PartialOrd + Display,
     {
         self.describe(shown, Some(values));
-        let value = self.parse().unwrap_or(default);
+        let Some((value, origin)) = self.parse() else { return default };
         if !range.contains(&value) {
-            self.wrong(&format!("must be from {} to {}, not {value}", range.start(), range.end()));
+            self.wrong(&origin, &format!("must be from {} to {}, not {value}", range.start(), range.end()));
         }
         value
     }
 
     fn read<T: FromStr<Err: Display>>(mut self, default: String, values: Option<String>) -> Option<T> {
         self.describe(default, values);
-        self.parse()
+        self.parse().map(|(value, _)| value)
     }
 
-    fn parse<T: FromStr<Err: Display>>(&mut self) -> Option<T> {
-        match self.reader.text(self.name)?.parse() {
-            Ok(value) => Some(value),
+    fn parse<T: FromStr<Err: Display>>(&mut self) -> Option<(T, Origin)> {
+        let Given { text, origin } = self.given()?;
+        match text.parse() {
+            Ok(value) => Some((value, origin)),
             Err(error) => {
                 // The text itself may be a secret, so it is not repeated.
-                self.wrong(&error.to_string());
+                self.wrong(&origin, &error.to_string());
                 None
             }
         }
     }
 
-    fn wrong(&mut self, why: &str) {
-        self.reader.mistakes.push(format!("{}: {why}", self.name));
+    /// What is given for it; from then on that is what holds.
+    fn given(&mut self) -> Option<Given> {
+        let given = self.reader.sources.get(self.name).cloned();
+        let given = if self.secrecy.is_some() { self.or_of_file(given) } else { given }?;
+        let shown = self.secrecy.map_or_else(|| given.text.clone(), |secrecy| secrecy.mask(&given.text));
+        if let Some(effective) = self.reader.effective.last_mut() {
+            (effective.shown, effective.origin) = (shown, given.origin.clone());
+        }
+        Some(given)
+    }
+
+    /// The whole of the file that is named for it, without the end of its last line.
+    fn or_of_file(&mut self, given: Option<Given>) -> Option<Given> {
+        let Some(named) = self.reader.sources.get(&format!("{}_FILE", self.name)).cloned() else {
+            return given;
+        };
+        if given.is_some() {
+            self.wrong(&named.origin, &format!("only one of it and {}_FILE can be set", self.name));
+            return None;
+        }
+        let path = PathBuf::from(named.text);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let text = text.trim_end_matches(['\r', '\n']).to_owned();
+                Some(Given { text, origin: Origin::SecretFile { path } })
+            }
+            Err(error) => {
+                self.wrong(&named.origin, &format!("{}_FILE names {}: {error}", self.name, path.display()));
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, origin: &Origin, why: &str) {
+        self.reader.mistakes.push(match origin {
+            Origin::File { .. } => format!("{} ({origin}): {why}", self.name),
+            _ => format!("{}: {why}", self.name),
+        });
     }
 
     fn describe(&mut self, default: String, values: Option<String>) {
+        let default = self.default.map_or(default, str::to_owned);
+        let shown = default.trim_matches('`').to_owned();
+        self.reader.effective.push(Effective { name: self.name, shown, origin: Origin::Default });
         self.reader.descriptions.push(Description {
             name: self.name,
-            default: self.default.map_or(default, str::to_owned),
+            default,
             values: values.unwrap_or_else(|| self.values.to_owned()),
             meaning: self.meaning,
+            is_secret: self.secrecy.is_some(),
         });
     }
 }

@@ -1,13 +1,21 @@
-//! Settings from environment variables. Each is described where it is read, so what the documentation says of its
-//! default and range is what holds; all mistakes are reported at once, by the variable's name.
+//! Settings from environment variables and a configuration file. Each is described where it is read, so what the documentation
+//! says of its default and range is what holds; all mistakes are reported at once, by the setting's name.
 
 mod common;
 mod described;
+mod file;
+mod names;
+mod origin;
+mod secret;
+mod sources;
 
 pub use common::CommonSettings;
-pub use described::{Description, Setting};
+pub use described::{Description, Effective, Setting};
+pub use origin::Origin;
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
+
+use sources::Sources;
 
 /// Everything that is wrong with the settings; shown one mistake a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +34,6 @@ pub trait ReadSettings: Sized {
     /// Reads each of them.
     fn read(from: &mut Reader) -> Self;
 
-    /// Reads the environment.
-    ///
-    /// # Errors
-    /// Every variable that is wrong.
-    fn from_env() -> Result<Self, BadSettings> {
-        Reader::from_env()?.read_all()
-    }
-
     /// What there is to set, as the documentation shows it.
     #[must_use]
     fn descriptions() -> Vec<Description> {
@@ -46,28 +46,31 @@ pub trait ReadSettings: Sized {
 /// Reads settings, and remembers what was wrong and what there is. Empty, it has each setting's default.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// By their names in lower case, as envy has them.
-    variables: BTreeMap<String, String>,
+    sources: Sources,
     mistakes: Vec<String>,
     descriptions: Vec<Description>,
+    effective: Vec<Effective>,
+}
+
+/// Settings that were read.
+#[derive(Debug)]
+pub struct ReadOut<S> {
+    /// Them.
+    pub values: S,
+    /// What holds, and where each comes from, in the order of the documentation.
+    pub effective: Vec<Effective>,
+    /// Variables that may have been meant for a setting.
+    pub doubtful: Vec<String>,
 }
 
 impl Reader {
-    /// Reads the environment, and before it a `.env` file where there is one; what is set in the environment wins.
+    /// Reads the environment, a `.env` file and the configuration file of the service with this name, where there are any;
+    /// what is named first wins.
     ///
     /// # Errors
-    /// Where `.env` can not be parsed, or a variable is no UTF-8.
-    pub fn from_env() -> Result<Self, BadSettings> {
-        match dotenvy::dotenv() {
-            Ok(_) => {}
-            Err(error) if error.not_found() => {}
-            Err(error) => return Err(BadSettings(vec![format!(".env: {error}")])),
-        }
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            // Variables of others need not be text.
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self::from_variables(std::env::vars_os().filter_map(text))
+    /// Where a file can not be read, or is missing that is asked for.
+    pub fn of_service(service: &str) -> Result<Self, BadSettings> {
+        Ok(Self { sources: Sources::of(service)?, ..Self::default() })
     }
 
     /// Reads these variables.
@@ -77,8 +80,7 @@ impl Reader {
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, BadSettings> {
-        let variables = envy::from_iter(variables).map_err(|error| BadSettings(vec![error.to_string()]))?;
-        Ok(Self { variables, ..Self::default() })
+        Ok(Self { sources: Sources::of_variables(variables)?, ..Self::default() })
     }
 
     /// The setting of this name. `meaning` is what the documentation says of it, in Markdown.
@@ -92,17 +94,25 @@ impl Reader {
     /// Every one that is wrong.
     pub fn read_all<S: ReadSettings>(mut self) -> Result<S, BadSettings> {
         let settings = S::read(&mut self);
+        self.finish(settings).map(|settings| settings.values)
+    }
+
+    /// Reads all settings of a program, and says where they come from.
+    ///
+    /// # Errors
+    /// Every one that is wrong.
+    pub fn explain<S: ReadSettings>(mut self) -> Result<ReadOut<S>, BadSettings> {
+        let settings = S::read(&mut self);
         self.finish(settings)
     }
 
-    fn finish<T>(self, settings: T) -> Result<T, BadSettings> {
-        if self.mistakes.is_empty() { Ok(settings) } else { Err(BadSettings(self.mistakes)) }
-    }
-
-    /// The text of a variable; none where it is unset or empty.
-    fn text(&self, name: &str) -> Option<String> {
-        let text = self.variables.get(&name.to_lowercase())?.trim();
-        (!text.is_empty()).then(|| text.to_owned())
+    fn finish<T>(mut self, values: T) -> Result<ReadOut<T>, BadSettings> {
+        self.mistakes.extend(self.sources.unknown_in_files(&self.descriptions));
+        if !self.mistakes.is_empty() {
+            return Err(BadSettings(self.mistakes));
+        }
+        let doubtful = self.sources.doubtful_variables(&self.descriptions);
+        Ok(ReadOut { values, effective: self.effective, doubtful })
     }
 }
 
@@ -146,6 +156,85 @@ mod tests {
         let mut reader = reader(&[("SECRET", "hunter2")]);
         reader.setting("SECRET", "").optional::<u32>();
         assert!(!reader.finish(()).unwrap_err().to_string().contains("hunter2"));
+    }
+
+    fn layered(
+        environment: &[(&str, &str)],
+        dot_env: &[(&str, &str)],
+        file: &str,
+    ) -> (tempfile::TempDir, Result<Reader, BadSettings>) {
+        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("local.yaml"), file).unwrap();
+        let mut environment = owned(environment);
+        environment.push((file::PATH.to_owned(), folder.path().to_str().unwrap().to_owned()));
+        let sources = Sources::layered("api-service", environment, owned(dot_env));
+        (folder, sources.map(|sources| Reader { sources, ..Reader::default() }))
+    }
+
+    #[test]
+    fn the_environment_wins_over_env_files_and_those_over_the_configuration_file() {
+        let file = "slots: 1\nport: 1\nlease_s: 1\napi-service: { threads: 1 }\n";
+        let (_folder, reader) =
+            layered(&[("SLOTS", "3"), ("LEASE_S", " ")], &[("SLOTS", "2"), ("PORT", "2")], file);
+        let mut reader = reader.unwrap();
+        let mut number = |name| reader.setting(name, "").number(100_u32, 0..=200);
+        assert_eq!(["SLOTS", "PORT", "LEASE_S", "THREADS", "OTHER"].map(&mut number), [3, 2, 1, 1, 100]);
+        let origins: Vec<String> = reader.effective.iter().map(|one| one.origin.to_string()).collect();
+        assert_eq!(
+            (origins[0].as_str(), origins[1].as_str(), origins[4].as_str()),
+            ("environment", ".env", "default")
+        );
+        assert!(origins[2].ends_with("local.yaml, lease_s"), "{origins:?}");
+        assert!(origins[3].ends_with("local.yaml, api-service.threads"), "{origins:?}");
+        assert!(reader.finish(()).is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_told_with_its_key_and_what_may_have_been_meant() {
+        let file = "slots: many\nlease_seconds: 3\nxyz: 1\njob-service: { anything: 1 }\n";
+        let (_folder, reader) = layered(&[("PROT_NUMBER", "1"), ("PATH", "/bin")], &[], file);
+        let mut reader = reader.unwrap();
+        reader.setting("SLOTS", "").number(100_u32, 0..=200);
+        reader.setting("LEASE_S", "").number(100_u32, 0..=200);
+        reader.setting("PORT_NUMBER", "").number(100_u32, 0..=200);
+        assert_eq!(
+            reader.sources.doubtful_variables(&reader.descriptions),
+            ["PROT_NUMBER (environment): there is no such setting; is PORT_NUMBER meant?"]
+        );
+        let told = reader.finish(()).unwrap_err().to_string();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 3, "{told}");
+        assert!(lines[0].starts_with("SLOTS (") && lines[0].contains("local.yaml, slots"), "{told}");
+        assert!(lines[1].contains("lease_seconds: there is no such setting"), "{told}");
+        assert!(lines[2].ends_with("xyz: there is no such setting"), "{told}");
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_are_masked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("password"), "hunter2\n").unwrap();
+        let mut reader = reader(&[
+            ("PASSWORD_FILE", &path("password")),
+            ("URI", "mongodb://me:hunter3@db/x"),
+            ("TOKEN", "hunter4"),
+            ("TOKEN_FILE", &path("password")),
+            ("KEY_FILE", &path("none")),
+        ]);
+        let password = reader.setting("PASSWORD", "").secret().unwrap();
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&password), "hunter2");
+        reader.setting("URI", "").secret_uri("mongodb://db");
+        reader.setting("TOKEN", "").secret();
+        reader.setting("KEY", "").secret();
+        let shown: Vec<&str> = reader.effective.iter().map(|one| one.shown.as_str()).collect();
+        assert_eq!(shown, ["********", "mongodb://********@db/x", "none", "none"]);
+        let told = reader.finish(()).unwrap_err().to_string();
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[0].starts_with("TOKEN:") && lines[1].starts_with("KEY:") && lines.len() == 2, "{told}");
+        assert!(!told.contains("hunter"), "{told}");
     }
 
     #[test]
