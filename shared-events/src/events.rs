@@ -94,6 +94,9 @@ pub struct JobRetrying {
     pub attempt: u32,
     /// When the next one may start.
     pub next_at: Timestamp,
+    /// What its handler gave all the same, whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<JsonText>,
     /// The run's attempts so far, the latest last; at most 100.
     pub attempts: Vec<AttemptSummary>,
 }
@@ -112,7 +115,7 @@ pub struct JobEnded {
     pub started_at: Option<Timestamp>,
     /// When the run ended.
     pub ended_at: Timestamp,
-    /// What the handler answered, where it finished.
+    /// What the handler answered, where it finished; else what it gave all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JsonText>,
     /// What went wrong, where it failed.
@@ -141,7 +144,7 @@ pub struct JobCancel {
 }
 
 /// The largest event, in bytes: an end with a result of [`crate::json_text::MAX_JSON_BYTES`] and a hundred attempts whose
-/// errors are as long as they may be. It stays below what NATS takes by default (`max_payload`, 1 MiB).
+/// errors are as long as they may be. Of the attempts' outputs the latest are told that fit. It stays below what NATS takes by default (`max_payload`, 1 MiB).
 pub const MAX_EVENT_BYTES: usize = 1_000_000;
 
 /// Why a run was cancelled.

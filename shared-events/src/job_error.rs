@@ -32,13 +32,16 @@ impl JobError {
     pub fn within_limits(self) -> Self {
         Self {
             code: cut(self.code, Self::MAX_CODE_BYTES, ""),
-            message: cut(self.message, Self::MAX_MESSAGE_BYTES, "… (cut)"),
+            message: cut(self.message, Self::MAX_MESSAGE_BYTES, CUT),
         }
     }
 }
 
+/// What a text ends in that was cut.
+pub(crate) const CUT: &str = "… (cut)";
+
 /// The text, if JSON writes it in at most `most` bytes; else as much of it as fits, and `mark`.
-fn cut(mut text: String, most: usize, mark: &str) -> String {
+pub(crate) fn cut(mut text: String, most: usize, mark: &str) -> String {
     if encoded_len(&text) <= most {
         return text;
     }
@@ -56,11 +59,12 @@ fn cut(mut text: String, most: usize, mark: &str) -> String {
 }
 
 /// How many bytes JSON takes for the text between its quotes.
-fn encoded_len(text: &str) -> usize {
+pub(crate) fn encoded_len(text: &str) -> usize {
     text.chars().map(encoded).sum()
 }
 
-fn encoded(character: char) -> usize {
+/// How many bytes JSON takes for the character within a string.
+pub(crate) fn encoded(character: char) -> usize {
     match character {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' => 6,

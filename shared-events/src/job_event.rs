@@ -1,8 +1,9 @@
 //! What the job-service says about runs.
 
 use crate::{
-    DecodeError, Envelope, JobEnded, JobRetrying, JobStarted, Position, RunId, Status, Timestamp,
-    TraceContext,
+    AttemptSummary, DecodeError, Envelope, JobEnded, JobRetrying, JobStarted, MAX_EVENT_BYTES, Position,
+    RunId, Status, Timestamp, TraceContext,
+    attempts::fit_outputs,
     events::{JOB_SERVICE, envelope},
 };
 
@@ -96,6 +97,33 @@ impl JobEvent {
             "job:cancelled" => raw.read().map(|event| event.map(|data| Self::Ended(Status::Cancelled, data))),
             other => Err(DecodeError::UnknownType(other.to_owned())),
         }
+    }
+
+    /// The same, without the outputs of so many of the earliest attempts that it is within [`MAX_EVENT_BYTES`].
+    #[must_use]
+    pub fn within_limits(mut self) -> Self {
+        /// More than the envelope has.
+        const ENVELOPE: usize = 1024;
+        let attempts = match &mut self {
+            Self::Started(_) => return self,
+            Self::Retrying(JobRetrying { attempts, .. }) | Self::Ended(_, JobEnded { attempts, .. }) => {
+                attempts
+            }
+        };
+        if attempts.iter().all(|attempt| attempt.output.is_none()) {
+            return self;
+        }
+        let mut told = std::mem::take(attempts);
+        let without = |attempt: &AttemptSummary| AttemptSummary { output: None, ..attempt.clone() };
+        *attempts = told.iter().map(without).collect();
+        let size = self.encode(Timestamp::from_millis(0), None).map_or(MAX_EVENT_BYTES, |bytes| bytes.len());
+        fit_outputs(&mut told, MAX_EVENT_BYTES.saturating_sub(size + ENVELOPE));
+        if let Self::Retrying(JobRetrying { attempts, .. }) | Self::Ended(_, JobEnded { attempts, .. }) =
+            &mut self
+        {
+            *attempts = told;
+        }
+        self
     }
 
     const fn attempt(&self) -> u32 {

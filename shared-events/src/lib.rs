@@ -15,13 +15,14 @@ pub mod job_event;
 pub mod json_text;
 pub mod names;
 pub mod payloads;
+pub mod program_output;
 pub mod status;
 pub mod streams;
 pub mod subjects;
 pub mod timestamp;
 pub mod trace;
 
-pub use attempts::{AttemptOutcome, AttemptSummary};
+pub use attempts::{AttemptOutcome, AttemptSummary, ShortOutput};
 pub use envelope::{DecodeError, Envelope};
 pub use events::{
     CancelReason, JobCancel, JobCreated, JobEnded, JobRetrying, JobStarted, Limits, MAX_EVENT_BYTES,
@@ -31,6 +32,7 @@ pub use job_error::JobError;
 pub use job_event::JobEvent;
 pub use json_text::JsonText;
 pub use names::{BadName, Kind, Priority, Queue};
+pub use program_output::{Captured, ProgramOutput};
 pub use status::{Position, Status, transition};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;

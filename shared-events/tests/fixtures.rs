@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not be set up is to panic")]
 
 use shared_events::{
-    AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobEnded, JobError, JobEvent, JobId,
-    JobRetrying, JobStarted, JsonText, Limits, Priority, Queue, Status, Timestamp, TraceContext, WorkerId,
-    batch,
+    AttemptOutcome, AttemptSummary, CancelReason, Captured, JobCancel, JobCreated, JobEnded, JobError,
+    JobEvent, JobId, JobRetrying, JobStarted, JsonText, Limits, Priority, ProgramOutput, Queue, ShortOutput,
+    Status, Timestamp, TraceContext, WorkerId, batch,
     broadcasts::{
         Changed, EndedInQueue, EndedJobs, Heartbeat, Stop, WorkerCommand, WorkerRequest, WorkerState,
     },
@@ -28,7 +28,8 @@ fn worker() -> WorkerId {
 
 fn summary(outcome: AttemptOutcome, error: Option<JobError>) -> AttemptSummary {
     let charged = outcome != AttemptOutcome::Released;
-    AttemptSummary { attempt: 1, worker: worker(), started_at: AT, ended_at: AT, outcome, charged, error }
+    let (worker, output) = (worker(), None);
+    AttemptSummary { attempt: 1, worker, started_at: AT, ended_at: AT, outcome, charged, error, output }
 }
 
 fn ended(outcome: AttemptOutcome) -> JobEnded {
@@ -79,6 +80,7 @@ fn events() -> Vec<JobEvent> {
             run: 1,
             attempt: 1,
             next_at: AT,
+            output: None,
             attempts: vec![summary(AttemptOutcome::Failed, Some(failure.clone()))],
         }),
         JobEvent::Ended(
@@ -123,6 +125,34 @@ fn job_events_are_written_as_ever() {
     for event in events() {
         let name = event.event_type().trim_start_matches("job:").to_owned();
         assert_golden(&name, &event.encode(AT, Some(trace())).unwrap());
+    }
+}
+
+/// What an attempt gave all the same is told since then; events without it are read as ever.
+fn with_outputs() -> Vec<(&'static str, JobEvent)> {
+    let captured = |text: &str, cut: bool| Captured { text: text.to_owned(), bytes: 4, cut, not_utf8: false };
+    let (stdout, stderr) = (captured("ü\u{1}\n", false), captured("", true));
+    let output = ProgramOutput { exit_code: Some(3), signal: None, stdout, stderr, duration_ms: 12 };
+    let output = JsonText::of(&output).unwrap();
+    let error = JobError::new("command_exit_code", "the program exited with 3");
+    let mut attempt = summary(AttemptOutcome::Failed, Some(error.clone()));
+    attempt.output = Some(ShortOutput::of(&output));
+    let (attempts, result) = (vec![attempt], Some(output.clone()));
+    let ended =
+        JobEnded { result, error: Some(error), attempts: attempts.clone(), ..ended(AttemptOutcome::Failed) };
+    let output = Some(output);
+    let retrying = JobRetrying { job: job(), run: 1, attempt: 1, next_at: AT, output, attempts };
+    vec![
+        ("retrying_with_output", JobEvent::Retrying(retrying)),
+        ("failed_with_output", JobEvent::Ended(Status::Failed, ended)),
+    ]
+}
+
+#[test]
+fn outputs_are_written_and_read_as_ever() {
+    for (name, event) in with_outputs() {
+        assert_golden(name, &event.encode(AT, Some(trace())).unwrap());
+        assert_eq!(JobEvent::decode(fixture(name).as_bytes()).unwrap().data, event);
     }
 }
 

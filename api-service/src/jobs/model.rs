@@ -72,9 +72,12 @@ pub struct Job {
     /// When the run ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime>,
-    /// What the handler answered, as its original text.
+    /// What the handler answered, as its original text; of a run that did not finish what it had by then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// The same of the latest attempt that had something and after which the run went on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     /// What went wrong, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
@@ -105,7 +108,7 @@ pub struct Job {
 }
 
 /// The fields that make a document large. Who needs them not, reads it without them, and writes no such document back.
-pub(crate) const LARGE: &[&str] = &["payload", "result", "attempts"];
+pub(crate) const LARGE: &[&str] = &["payload", "result", "output", "attempts"];
 
 /// A client's request to have a run stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +204,7 @@ impl Job {
             next_at: None,
             ended_at: None,
             result: None,
+            output: None,
             error: None,
             reason: None,
             attempts: Vec::new(),
@@ -255,6 +259,7 @@ const FIELDS_OF_AN_ENDED_RUN: &[&CStr] = &[
     cstr!("next_at"),
     cstr!("ended_at"),
     cstr!("result"),
+    cstr!("output"),
     cstr!("error"),
     cstr!("reason"),
     cstr!("attempts"),

@@ -129,6 +129,7 @@ impl NewJob {
             next_at: None,
             ended_at: None,
             result: None,
+            output: None,
             error: None,
             reason: None,
             attempts: Vec::new(),

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared_events::{
-    AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, Kind, Priority, Queue, Status, Timestamp,
-    WorkerId,
+    AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, Kind, Priority, ProgramOutput, Queue,
+    ShortOutput, Status, Timestamp, WorkerId,
 };
 use utoipa::ToSchema;
 
@@ -57,7 +57,7 @@ pub(super) struct JobView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     payload: Option<&'a RawValue>,
-    /// What the handler returned; of a failed job its output, where it gave any.
+    /// What the handler returned; of a job that did not finish its output, where it gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<&'a RawValue>,
@@ -160,6 +160,30 @@ pub(super) struct AttemptView<'a> {
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a JobError>,
+    /// What it gave all the same: of the latest attempt whole, of earlier ones at most 4 KiB. What a finished attempt
+    /// gave is the job's result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    output: Option<OutputView<'a>>,
+}
+
+/// What an attempt gave.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum OutputView<'a> {
+    Json(&'a RawValue),
+    Program(&'a ProgramOutput),
+    /// Of a JSON text the beginning.
+    Cut(&'a str),
+}
+
+impl<'a> From<&'a ShortOutput> for OutputView<'a> {
+    fn from(output: &'a ShortOutput) -> Self {
+        match output {
+            ShortOutput::Program(program) => Self::Program(program),
+            ShortOutput::Json(text) => raw(text).map_or(Self::Cut(text), Self::Json),
+        }
+    }
 }
 
 impl<'a> AttemptView<'a> {
@@ -167,11 +191,22 @@ impl<'a> AttemptView<'a> {
     /// latest first.
     pub(super) fn latest(job: &'a Job, earlier: &'a [Job]) -> Vec<Self> {
         let runs = earlier.iter().rev().chain(std::iter::once(job));
-        let ended = runs.flat_map(|run| run.attempts.iter().map(|attempt| Self::ended(run.run, attempt)));
+        let ended = runs.flat_map(Self::of_run);
         let mut attempts: Vec<Self> = ended.chain(Self::current(job)).collect();
         let surplus = attempts.len().saturating_sub(ATTEMPTS_SHOWN);
         attempts.drain(..surplus);
         attempts
+    }
+
+    fn of_run(run: &'a Job) -> impl Iterator<Item = Self> {
+        // The last one that had any: its output is kept whole.
+        let last = run.attempts.iter().rposition(|attempt| attempt.output.is_some());
+        let whole = whole_output(run);
+        run.attempts.iter().enumerate().map(move |(index, attempt)| {
+            let output = whole.filter(|_| last == Some(index)).and_then(raw).map(OutputView::Json);
+            let output = output.or_else(|| attempt.output.as_ref().map(OutputView::from));
+            Self { output, ..Self::ended(run.run, attempt) }
+        })
     }
 
     fn ended(run: u32, attempt: &'a AttemptSummary) -> Self {
@@ -184,6 +219,7 @@ impl<'a> AttemptView<'a> {
             outcome: Some(attempt.outcome),
             charged: Some(attempt.charged),
             error: attempt.error.as_ref(),
+            output: None,
         }
     }
 
@@ -200,7 +236,19 @@ impl<'a> AttemptView<'a> {
             outcome: None,
             charged: None,
             error: None,
+            output: None,
         })
+    }
+}
+
+/// The whole output of the last attempt that had any: the run's result, unless the attempt was tried again.
+fn whole_output(run: &Job) -> Option<&str> {
+    let last = run.attempts.last()?;
+    match run.result.as_deref() {
+        // It is the result of an attempt that finished, and the earlier attempts' are kept in short.
+        Some(_) if last.outcome == AttemptOutcome::Finished => None,
+        Some(result) => Some(result),
+        None => run.output.as_deref(),
     }
 }
 

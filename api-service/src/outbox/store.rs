@@ -162,7 +162,7 @@ impl OutboxStore {
         set: Document,
     ) -> Result<Taken<Job>, StoreError> {
         // Neither announcement needs the result of an earlier end.
-        let without: &[&str] = &["result", "attempts"];
+        let without: &[&str] = &["result", "output", "attempts"];
         let due = self.due(of);
         let query = Query { filter: due.clone(), without, most, max_bytes: TAKEN_BYTES, ..Query::default() };
         let Fitting { ids, cut } = self.mongo.fitting_readable(JOBS, query).await?;

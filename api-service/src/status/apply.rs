@@ -14,8 +14,8 @@ use service_kit::{
     mongo::{Change, DEADLINE, Durability, raw},
 };
 use shared_events::{
-    AttemptSummary, CancelReason, JobError, JobEvent, JobId, JobRetrying, JobStarted, Position, Status,
-    WorkerId,
+    AttemptSummary, CancelReason, JobError, JobEvent, JobId, JobRetrying, JobStarted, JsonText, Position,
+    Status, WorkerId,
 };
 
 use crate::jobs::{JOBS, date, may_be_gone, position, stored_id};
@@ -153,6 +153,8 @@ struct NewStatus<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a JobError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<CancelReason>,
@@ -163,6 +165,20 @@ struct NewStatus<'a> {
 /// The fields of everything that is due: an end clears them.
 const MARK: &[&CStr] = &[cstr!("next_action"), cstr!("next_action_at")];
 
+/// An earlier attempt's output.
+const OUTPUT: &[&CStr] = &[cstr!("output")];
+
+const MARK_AND_OUTPUT: &[&CStr] = &[cstr!("next_action"), cstr!("next_action_at"), cstr!("output")];
+
+fn cleared(event: &JobEvent) -> &'static [&'static CStr] {
+    match event {
+        JobEvent::Ended(_, ended) if ended.result.is_some() => MARK_AND_OUTPUT,
+        JobEvent::Ended(..) => MARK,
+        JobEvent::Retrying(retrying) if retrying.output.is_none() => OUTPUT,
+        JobEvent::Retrying(_) | JobEvent::Started(_) => &[],
+    }
+}
+
 /// The event as a conditional write: [`shared_events::transition`] in the terms of a filter.
 fn change(event: &JobEvent) -> Result<Change, StoreError> {
     let (run_id, at) = (event.run_id(), event.position());
@@ -170,7 +186,7 @@ fn change(event: &JobEvent) -> Result<Change, StoreError> {
         id: bson::Binary::from(stored_id(run_id.job)).into(),
         only_if: below(at),
         set: raw(&new_status(event, at))?,
-        unset: if at.status.is_terminal() { MARK } else { &[] },
+        unset: cleared(event),
         push: None,
     })
 }
@@ -197,6 +213,7 @@ fn new_status(event: &JobEvent, at: Position) -> NewStatus<'_> {
         next_at: None,
         ended_at: None,
         result: None,
+        output: None,
         error: None,
         reason: None,
         attempts: None,
@@ -208,18 +225,19 @@ fn new_status(event: &JobEvent, at: Position) -> NewStatus<'_> {
             started_at: Some(date(*started_at)),
             ..blank
         },
-        JobEvent::Retrying(JobRetrying { attempt, next_at, attempts, .. }) => {
+        JobEvent::Retrying(JobRetrying { attempt, next_at, output, attempts, .. }) => {
             let worker = attempts.last().map(|attempt| &attempt.worker);
             let started_at = attempts.last().map(|attempt| date(attempt.started_at));
             let next_at = Some(date(*next_at));
-            NewStatus { attempt: *attempt, worker, started_at, next_at, attempts: Some(attempts), ..blank }
+            let (output, attempts) = (output.as_ref().map(JsonText::as_str), Some(attempts.as_slice()));
+            NewStatus { attempt: *attempt, worker, started_at, next_at, output, attempts, ..blank }
         }
         JobEvent::Ended(_, ended) => NewStatus {
             attempt: ended.attempt,
             worker: ended.attempts.last().map(|attempt| &attempt.worker),
             started_at: ended.started_at.map(date),
             ended_at: Some(date(ended.ended_at)),
-            result: ended.result.as_ref().map(shared_events::JsonText::as_str),
+            result: ended.result.as_ref().map(JsonText::as_str),
             error: ended.error.as_ref(),
             reason: ended.reason,
             attempts: Some(&ended.attempts),

@@ -34,6 +34,33 @@ async fn a_hundred_failures_with_the_longest_errors_are_seen_to_end() {
     errors_are_cut_and_say_so(&app, &job).await;
 }
 
+/// Programs that wrote all they could, and what JSON has to escape: the latest is whole, all others are there in short.
+#[tokio::test]
+async fn a_hundred_programs_that_wrote_all_they_could_are_seen_to_end() {
+    let app = started().await;
+    // JSON takes six bytes for each of them.
+    let text = "\u{1}".repeat((64 << 10) / 6);
+    let captured = json!({ "text": text, "bytes": text.len(), "cut": false, "not_utf8": false });
+    let whole = json!({ "exit_code": 1, "stdout": captured, "stderr": captured, "duration_ms": 1 });
+    let mut attempts = vec!["retry"; ATTEMPTS as usize - 1];
+    attempts.push("fail");
+    let payload = json!({ "attempts": attempts, "output": whole });
+    let job = app.create(&NewJob::of_kind("fault").payload(payload).max_attempts(ATTEMPTS)).await;
+    all_but_one_attempt_have_failed(&app, &job).await;
+    let ended = app.ended(&job).await;
+    assert_eq!((ended.status, ended.result.as_ref()), (Status::Failed, Some(&whole)));
+    let attempts = app.get(&format!("/v1/jobs/{}/attempts", job.id)).await.expect(200).json();
+    let attempts = attempts["attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[99]["output"]), (ATTEMPTS as usize, &whole));
+    for attempt in &attempts[..99] {
+        let short = attempt["output"].to_string();
+        assert!(
+            (3500..=4096).contains(&short.len()) && attempt["output"]["stdout"]["cut"] == true,
+            "{short}"
+        );
+    }
+}
+
 async fn started() -> App {
     let builder = Stack::builder().api(1).workers(1).env("WORKER_FAULTS", true);
     App::start(builder.env("RETRY_BASE_S", 0.001).env("DUE_SCAN_S", 0.05).env("RELAY_SCAN_S", 0.1)).await

@@ -39,6 +39,7 @@ mod nats_away;
 mod odd_requests;
 mod other_versions;
 mod outages;
+mod outputs;
 mod passed_through;
 mod queue_states;
 mod queues;

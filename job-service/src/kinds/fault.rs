@@ -95,7 +95,7 @@ impl Handler for FaultHandler {
             Act::Tidy => {
                 context.stopped().await;
                 self.0.effect(run, number);
-                HandlerResult::Stopped
+                HandlerResult::Stopped(payload.output)
             }
         }
     }

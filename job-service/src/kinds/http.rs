@@ -44,7 +44,7 @@ impl Handler for HttpHandler {
         };
         let answered = tokio::select! {
             answered = self.0.send(request) => answered,
-            () = context.stopped() => return HandlerResult::Stopped,
+            () = context.stopped() => return HandlerResult::Stopped(None),
         };
         match answered {
             Ok(answer) => result(&http, &answer),

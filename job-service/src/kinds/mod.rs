@@ -63,8 +63,8 @@ pub enum HandlerResult {
         /// What it has all the same, shown to the client.
         output: Option<JsonText>,
     },
-    /// It came to an end since it was told to stop.
-    Stopped,
+    /// It came to an end since it was told to stop, with what it has all the same.
+    Stopped(Option<JsonText>),
 }
 
 impl HandlerResult {

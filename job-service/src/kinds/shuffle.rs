@@ -17,7 +17,7 @@ impl Handler for ShuffleHandler {
 
     async fn run(&self, context: &Context, Shuffle { text, pause_s }: Shuffle) -> HandlerResult {
         if !context.sleep(Duration::from_secs_f64(pause_s)).await {
-            return HandlerResult::Stopped;
+            return HandlerResult::Stopped(None);
         }
         HandlerResult::done(&json!({ "text": shuffled(&text) }))
     }

@@ -18,7 +18,7 @@ impl Handler for SleepHandler {
         let (min_s, max_s) = sleep.range_s();
         let millis = (rand::random_range(min_s..=max_s) * 1000.0).round();
         if !context.sleep(Duration::from_secs_f64(millis / 1000.0)).await {
-            return HandlerResult::Stopped;
+            return HandlerResult::Stopped(None);
         }
         HandlerResult::done(&json!({ "slept_s": millis / 1000.0 }))
     }

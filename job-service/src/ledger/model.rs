@@ -67,9 +67,12 @@ pub struct Run {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime>,
-    /// What the handler answered, as its original text; of a failed one what it had by then.
+    /// What the handler answered, as its original text; of a run that did not finish what it had by then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// The same of the latest attempt that had something and after which the run went on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     /// What went wrong, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
@@ -130,10 +133,10 @@ pub enum AttemptEnd {
     Finished(Option<JsonText>),
     /// It failed for good, with what the handler had by then.
     Failed(JobError, Option<JsonText>),
-    /// It was stopped.
-    Cancelled(CancelReason),
-    /// It failed, and is to be tried again at this time.
-    Retry(JobError, DateTime),
+    /// It was stopped, with what the handler had by then.
+    Cancelled(CancelReason, Option<JsonText>),
+    /// It failed, and is to be tried again at this time, with what the handler had by then.
+    Retry(JobError, DateTime, Option<JsonText>),
     /// The worker gives it back, uncharged.
     Released,
     /// The worker has no handler for its kind, and gives it back, uncharged, until this time.
@@ -149,9 +152,9 @@ impl AttemptEnd {
     pub(super) fn within_limits(self) -> Self {
         match self {
             Self::Failed(error, output) => Self::Failed(error.within_limits(), output),
-            Self::Retry(error, next_at) => Self::Retry(error.within_limits(), next_at),
+            Self::Retry(error, next_at, output) => Self::Retry(error.within_limits(), next_at, output),
             Self::UnknownKind(error, next_at) => Self::UnknownKind(error.within_limits(), next_at),
-            Self::Finished(_) | Self::Cancelled(_) | Self::Released => self,
+            Self::Finished(_) | Self::Cancelled(..) | Self::Released => self,
         }
     }
 
@@ -159,10 +162,12 @@ impl AttemptEnd {
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
-            Self::Finished(result) => length(result.as_ref()),
-            Self::Failed(error, output) => error.code.len() + error.message.len() + length(output.as_ref()),
-            Self::Retry(error, _) | Self::UnknownKind(error, _) => error.code.len() + error.message.len(),
-            Self::Cancelled(_) | Self::Released => 0,
+            Self::Finished(output) | Self::Cancelled(_, output) => length(output.as_ref()),
+            Self::Failed(error, output) | Self::Retry(error, _, output) => {
+                error.code.len() + error.message.len() + length(output.as_ref())
+            }
+            Self::UnknownKind(error, _) => error.code.len() + error.message.len(),
+            Self::Released => 0,
         }
     }
 }
@@ -184,16 +189,17 @@ impl Run {
     pub fn announcement(&self) -> Option<JobEvent> {
         let (job, run, attempt) = (self.id.job, self.id.run, self.attempt);
         let attempts = self.attempts.clone();
-        match self.status {
+        let json = |text: &Option<String>| text.clone().and_then(|text| JsonText::from_stored(text).ok());
+        let event = match self.status {
             Status::Queued => {
-                let next_at = timestamp(self.next_at?);
-                Some(JobEvent::Retrying(JobRetrying { job, run, attempt, next_at, attempts }))
+                let (next_at, output) = (timestamp(self.next_at?), json(&self.output));
+                JobEvent::Retrying(JobRetrying { job, run, attempt, next_at, output, attempts })
             }
             Status::Running => {
                 let (worker, started_at) = (self.worker.clone()?, timestamp(self.started_at?));
-                Some(JobEvent::Started(JobStarted { job, run, attempt, worker, started_at }))
+                JobEvent::Started(JobStarted { job, run, attempt, worker, started_at })
             }
-            Status::Finished | Status::Failed | Status::Cancelled => Some(JobEvent::Ended(
+            Status::Finished | Status::Failed | Status::Cancelled => JobEvent::Ended(
                 self.status,
                 JobEnded {
                     job,
@@ -201,13 +207,14 @@ impl Run {
                     attempt,
                     started_at: self.started_at.map(timestamp),
                     ended_at: timestamp(self.ended_at?),
-                    result: self.result.clone().and_then(|text| JsonText::from_stored(text).ok()),
+                    result: json(&self.result),
                     error: self.error.clone(),
                     reason: self.reason,
                     attempts,
                 },
-            )),
-        }
+            ),
+        };
+        Some(event.within_limits())
     }
 }
 

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_retry_waits_for_its_time() {
-        let waiting = running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(10)), at(1), at(6));
+        let waiting =
+            running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(10), None), at(1), at(6));
         assert_eq!(look(&waiting, 9), NextStep::Leave);
         assert_eq!(look(&waiting, 10), NextStep::Claim);
     }

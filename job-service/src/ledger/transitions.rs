@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::DateTime;
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobError, JsonText, Kind, Limits,
-    Priority, Queue, RunId, Status, TraceContext, WorkerId,
+    Priority, Queue, RunId, ShortOutput, Status, TraceContext, WorkerId,
 };
 
 use super::model::{AttemptEnd, NextAction, Run, timestamp};
@@ -72,6 +72,7 @@ impl Run {
             cancel_requested: None,
             ended_at: None,
             result: None,
+            output: None,
             error: None,
             reason: None,
             unknown_kind_since: None,
@@ -130,16 +131,18 @@ impl Run {
     #[must_use]
     pub fn ended(&self, end: AttemptEnd, now: DateTime, announce_by: DateTime) -> Self {
         let (end, mut next) = (end.within_limits(), self.clone());
-        let (outcome, error) = match &end {
-            AttemptEnd::Finished(_) => (AttemptOutcome::Finished, None),
-            AttemptEnd::Failed(error, _) | AttemptEnd::Retry(error, _) => {
-                (AttemptOutcome::Failed, Some(error.clone()))
+        let (outcome, error, output) = match &end {
+            // Its output is the run's result.
+            AttemptEnd::Finished(_) => (AttemptOutcome::Finished, None, None),
+            AttemptEnd::Failed(error, output) | AttemptEnd::Retry(error, _, output) => {
+                (AttemptOutcome::Failed, Some(error.clone()), output.as_ref())
             }
-            AttemptEnd::Cancelled(_) => (AttemptOutcome::Cancelled, None),
-            AttemptEnd::Released => (AttemptOutcome::Released, None),
-            AttemptEnd::UnknownKind(error, _) => (AttemptOutcome::Released, Some(error.clone())),
+            AttemptEnd::Cancelled(_, output) => (AttemptOutcome::Cancelled, None, output.as_ref()),
+            AttemptEnd::Released => (AttemptOutcome::Released, None, None),
+            AttemptEnd::UnknownKind(error, _) => (AttemptOutcome::Released, Some(error.clone()), None),
         };
-        next.remember_attempt(now, outcome, error);
+        next.remember_attempt(now, outcome, error, output.map(ShortOutput::of));
+        next.output = None;
         match end {
             AttemptEnd::Finished(result) => {
                 next.result = result.map(JsonText::into_text);
@@ -150,11 +153,15 @@ impl Run {
                 next.result = output.map(JsonText::into_text);
                 next.closed(Status::Failed, now, announce_by)
             }
-            AttemptEnd::Cancelled(reason) => {
+            AttemptEnd::Cancelled(reason, output) => {
                 next.reason = Some(reason);
+                next.result = output.map(JsonText::into_text);
                 next.closed(Status::Cancelled, now, announce_by)
             }
-            AttemptEnd::Retry(_, next_at) => next.requeued(next_at, announce_by),
+            AttemptEnd::Retry(_, next_at, output) => {
+                next.output = output.map(JsonText::into_text);
+                next.requeued(next_at, announce_by)
+            }
             AttemptEnd::Released => {
                 next.charged -= 1;
                 next.requeued(now, announce_by)
@@ -191,12 +198,18 @@ impl Run {
         let mut next = self.clone();
         if self.status == Status::Running {
             next.lost += 1;
-            next.remember_attempt(now, AttemptOutcome::Lost, Some(lease_lost(self)));
+            next.remember_attempt(now, AttemptOutcome::Lost, Some(lease_lost(self)), None);
         }
         next
     }
 
-    fn remember_attempt(&mut self, now: DateTime, outcome: AttemptOutcome, error: Option<JobError>) {
+    fn remember_attempt(
+        &mut self,
+        now: DateTime,
+        outcome: AttemptOutcome,
+        error: Option<JobError>,
+        output: Option<ShortOutput>,
+    ) {
         let (Some(worker), Some(started_at)) = (self.worker.clone(), self.started_at) else { return };
         self.attempts.push(AttemptSummary {
             attempt: self.attempt,
@@ -206,6 +219,7 @@ impl Run {
             outcome,
             charged: outcome != AttemptOutcome::Released,
             error,
+            output,
         });
         let surplus = self.attempts.len().saturating_sub(ATTEMPTS_KEPT);
         self.attempts.drain(..surplus);

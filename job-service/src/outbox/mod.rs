@@ -52,7 +52,7 @@ impl Relay {
         let permit = self.broker.permit(run.weight()).await;
         if permit.is_none() {
             // The scan reads it again, which may be long after.
-            run.result = None;
+            (run.result, run.output) = (None, None);
         }
         let relay = self.clone();
         self.tasks.spawn(async move {

@@ -22,8 +22,8 @@ pub(crate) enum StopCause {
     Returned(Result<HandlerResult, Panic>),
     /// This worker has no handler for its kind.
     UnknownKind,
-    /// It was over its time.
-    OutOfTime,
+    /// It was over its time; what its handler returned by the end of its grace, if it did.
+    OutOfTime(Option<HandlerResult>),
     /// It was told to stop; what its handler returned by the end of its grace, if it did.
     Stopped(StopReason, Option<HandlerResult>),
 }
@@ -53,11 +53,13 @@ pub(crate) fn attempt_end(
     let later = |pause: Duration| DateTime::from_millis(now.timestamp_millis() + millis(pause));
     let returned = match cause {
         StopCause::Stopped(StopReason::Superseded, _) => return None,
-        StopCause::Stopped(StopReason::Requested, _) => {
-            return Some(AttemptEnd::Cancelled(CancelReason::Requested));
+        StopCause::Stopped(StopReason::Requested, returned) => {
+            return Some(AttemptEnd::Cancelled(CancelReason::Requested, output(returned)));
         }
-        StopCause::OutOfTime => return Some(AttemptEnd::Cancelled(CancelReason::Timeout)),
-        StopCause::Stopped(StopReason::Shutdown, None | Some(HandlerResult::Stopped)) => {
+        StopCause::OutOfTime(returned) => {
+            return Some(AttemptEnd::Cancelled(CancelReason::Timeout, output(returned)));
+        }
+        StopCause::Stopped(StopReason::Shutdown, None | Some(HandlerResult::Stopped(_))) => {
             return Some(AttemptEnd::Released);
         }
         // What it has done within its grace is done.
@@ -76,8 +78,8 @@ pub(crate) fn attempt_end(
         }
         Ok(HandlerResult::Fail { error, output }) => return Some(failed(error, output)),
         Ok(HandlerResult::Retry { error, after, output }) => (error, after, output),
-        Ok(HandlerResult::Stopped) => {
-            (JobError::new("stopped", "the handler stopped without having been told to"), None, None)
+        Ok(HandlerResult::Stopped(output)) => {
+            (JobError::new("stopped", "the handler stopped without having been told to"), None, output)
         }
         Err(panic) => (JobError::new("panic", panic_message(panic)), None, None),
     };
@@ -85,12 +87,26 @@ pub(crate) fn attempt_end(
         return Some(failed(error, output));
     }
     let pause = after.unwrap_or_else(|| backoff(policy, run.charged - 1).mul_f64(jitter));
-    Some(AttemptEnd::Retry(error, later(pause)))
+    Some(AttemptEnd::Retry(error, later(pause), fitting(output)))
+}
+
+fn failed(error: JobError, output: Option<JsonText>) -> AttemptEnd {
+    AttemptEnd::Failed(error, fitting(output))
 }
 
 /// An output that is too large is left out: the error says more.
-fn failed(error: JobError, output: Option<JsonText>) -> AttemptEnd {
-    AttemptEnd::Failed(error, output.and_then(|output| output.within_limits().ok()))
+fn fitting(output: Option<JsonText>) -> Option<JsonText> {
+    output.and_then(|output| output.within_limits().ok())
+}
+
+/// What a handler had that was told to stop.
+fn output(returned: Option<HandlerResult>) -> Option<JsonText> {
+    fitting(match returned? {
+        HandlerResult::Done(output)
+        | HandlerResult::Retry { output, .. }
+        | HandlerResult::Fail { output, .. }
+        | HandlerResult::Stopped(output) => output,
+    })
 }
 
 /// The longest pause after so many failures (from 0): exponential back-off, of which full jitter takes a part.
@@ -159,16 +175,23 @@ mod tests {
             (returned(HandlerResult::Done(None)), AttemptEnd::Finished(None)),
             (returned(HandlerResult::Done(Some(output()))), AttemptEnd::Finished(Some(output()))),
             (returned(fail()), AttemptEnd::Failed(error(), Some(output()))),
-            (returned(retry(None)), AttemptEnd::Retry(error(), at(101))),
-            (returned(retry(Some(Duration::from_secs(9)))), AttemptEnd::Retry(error(), at(109))),
-            (StopCause::OutOfTime, AttemptEnd::Cancelled(CancelReason::Timeout)),
-            (stopped(StopReason::Requested, None), AttemptEnd::Cancelled(CancelReason::Requested)),
+            (returned(retry(None)), AttemptEnd::Retry(error(), at(101), Some(output()))),
+            (
+                returned(retry(Some(Duration::from_secs(9)))),
+                AttemptEnd::Retry(error(), at(109), Some(output())),
+            ),
+            (StopCause::OutOfTime(None), AttemptEnd::Cancelled(CancelReason::Timeout, None)),
+            (
+                StopCause::OutOfTime(Some(HandlerResult::Stopped(Some(output())))),
+                AttemptEnd::Cancelled(CancelReason::Timeout, Some(output())),
+            ),
+            (stopped(StopReason::Requested, None), AttemptEnd::Cancelled(CancelReason::Requested, None)),
             (
                 stopped(StopReason::Requested, Some(HandlerResult::Done(None))),
-                AttemptEnd::Cancelled(CancelReason::Requested),
+                AttemptEnd::Cancelled(CancelReason::Requested, None),
             ),
             (stopped(StopReason::Shutdown, None), AttemptEnd::Released),
-            (stopped(StopReason::Shutdown, Some(HandlerResult::Stopped)), AttemptEnd::Released),
+            (stopped(StopReason::Shutdown, Some(HandlerResult::Stopped(None))), AttemptEnd::Released),
             (stopped(StopReason::Shutdown, Some(HandlerResult::Done(None))), AttemptEnd::Finished(None)),
         ];
         for (cause, expected) in table {
@@ -207,7 +230,7 @@ mod tests {
             let run = Run { charged, max_attempts: u32::MAX, ..running() };
             let retry = HandlerResult::Retry { error: error(), after: None, output: None };
             let end = attempt_end(&run, StopCause::Returned(Ok(retry)), at(0), POLICY, jitter);
-            let Some(AttemptEnd::Retry(_, next_at)) = end else { panic!("{end:?}") };
+            let Some(AttemptEnd::Retry(_, next_at, _)) = end else { panic!("{end:?}") };
             prop_assert!(at(0) <= next_at && next_at <= at(600));
         }
     }

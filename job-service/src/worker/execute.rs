@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_task::Task;
 use bson::DateTime;
-use service_kit::{ByteBudget, failpoints::failpoint, retry::Backoff, telemetry::chain};
+use service_kit::{ByteBudget, Weigh, failpoints::failpoint, retry::Backoff, telemetry::chain};
 use shared_events::{CancelReason, JobError, JsonText, Status};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -87,7 +87,7 @@ impl Executor {
         };
         failpoint("job.attempt.over");
         // Where outcomes can't be recorded as fast as they come, the slots wait with them.
-        let room = self.outcomes.take(end.weight()).await;
+        let room = self.outcomes.take(end.weight() + run.weight()).await;
         drop(slot);
         let recovered_by = active.take_recovered_by();
         let recorded = self.record(&run, end, now, recovered_by.is_redelivery()).await;
@@ -114,6 +114,8 @@ impl Executor {
         mut stopped: oneshot::Receiver<StopReason>,
         slot: OwnedSemaphorePermit,
     ) -> (StopCause, Option<OwnedSemaphorePermit>) {
+        // Its own will take the place of the earlier attempt's.
+        run.output = None;
         let Some(grace) = self.registry.grace(&run.kind) else { return (StopCause::UnknownKind, Some(slot)) };
         let stop = CancellationToken::new();
         let mut handler = match JsonText::from_stored(std::mem::take(&mut run.payload)) {
@@ -142,7 +144,7 @@ impl Executor {
         stop.cancel();
         let cause = |returned| match reason {
             Some(reason) => StopCause::Stopped(reason, returned),
-            None => StopCause::OutOfTime,
+            None => StopCause::OutOfTime(returned),
         };
         if let Ok(returned) = tokio::time::timeout(grace, &mut handler).await {
             return (cause(returned.ok()), Some(slot));
@@ -194,7 +196,8 @@ impl Executor {
                     return Some(Arc::unwrap_or_clone(ended));
                 }
                 Ok(Recorded::CancelRequested) => {
-                    ended = Arc::new(after(AttemptEnd::Cancelled(CancelReason::Requested)));
+                    let output = ended.output.clone().and_then(|text| JsonText::from_stored(text).ok());
+                    ended = Arc::new(after(AttemptEnd::Cancelled(CancelReason::Requested, output)));
                     continue;
                 }
                 Ok(Recorded::Superseded) => {

@@ -38,7 +38,7 @@ enum Answer {
     Done { result: Option<JsonText> },
     Retry { error: JobError, after_ms: Option<u64>, output: Option<JsonText> },
     Fail { error: JobError, output: Option<JsonText> },
-    Stopped,
+    Stopped { output: Option<JsonText> },
 }
 
 impl From<HandlerResult> for Answer {
@@ -50,7 +50,7 @@ impl From<HandlerResult> for Answer {
                 Self::Retry { error, after_ms, output }
             }
             HandlerResult::Fail { error, output } => Self::Fail { error, output },
-            HandlerResult::Stopped => Self::Stopped,
+            HandlerResult::Stopped(output) => Self::Stopped { output },
         }
     }
 }
@@ -63,7 +63,7 @@ impl From<Answer> for HandlerResult {
                 Self::Retry { error, after: after_ms.map(Duration::from_millis), output }
             }
             Answer::Fail { error, output } => Self::Fail { error, output },
-            Answer::Stopped => Self::Stopped,
+            Answer::Stopped { output } => Self::Stopped(output),
         }
     }
 }
@@ -83,7 +83,7 @@ pub(super) async fn run(kind: &Kind, context: AttemptContext, payload: JsonText)
     let asked = tokio::select! {
         asked = ask_child(&order) => asked,
         // It does not hear of it: it is killed at once.
-        () = context.stopped() => return HandlerResult::Stopped,
+        () = context.stopped() => return HandlerResult::Stopped(None),
     };
     match asked {
         Ok(result) => result,
@@ -151,7 +151,7 @@ mod tests {
             HandlerResult::Retry { error: error(), after: Some(Duration::from_millis(5)), output: text() },
             HandlerResult::Retry { error: error(), after: None, output: None },
             HandlerResult::Fail { error: error(), output: text() },
-            HandlerResult::Stopped,
+            HandlerResult::Stopped(text()),
         ];
         for result in results {
             let written = serde_json::to_vec(&Answer::from(result.clone())).unwrap();

@@ -30,6 +30,7 @@ fn ended() -> Job {
         next_at: Some(at),
         ended_at: Some(at),
         result: Some("{}".to_owned()),
+        output: Some("{}".to_owned()),
         error: Some(JobError { code: "code".to_owned(), message: "message".to_owned() }),
         reason: Some(CancelReason::Requested),
         attempts: vec![serde_json::from_value(attempt).unwrap()],

@@ -37,9 +37,9 @@ impl Load {
     pub const fn shown(payload: bool, result: bool) -> Self {
         let without: &[&str] = match (payload, result) {
             (false, false) => return Self::BRIEF,
-            (true, false) => &["result", "attempts"],
-            (false, true) => &["payload", "attempts"],
-            (true, true) => &["attempts"],
+            (true, false) => &["result", "output", "attempts"],
+            (false, true) => &["payload", "output", "attempts"],
+            (true, true) => &["output", "attempts"],
         };
         Self { without, max_bytes: 8 << 20 }
     }

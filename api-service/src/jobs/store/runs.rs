@@ -115,7 +115,7 @@ impl Jobs {
         self.mongo.run(async move { jobs.aggregate(keep).await }).await.map(drop)
     }
 
-    /// The job's runs before `run`, the latest first, without payloads and results: at most 100, and no more than a few MiB
+    /// The job's runs before `run`, the latest first, without payloads, results and whole outputs: at most 100, and no more than a few MiB
     /// of their attempts; without those that this version can not read.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Jobs {
             filter: doc! { "job": id, "run": { "$lt": i64::from(run) } },
             sort: Some(latest_first.clone()),
             hint: None,
-            without: &["payload", "result"],
+            without: &["payload", "result", "output"],
             most: 100,
             max_bytes: EARLIER_BYTES,
         };
@@ -137,7 +137,7 @@ impl Jobs {
             .mongo
             .run(async move {
                 let found = earlier.find(doc! { "_id": { "$in": ids } }).sort(latest_first);
-                found.projection(doc! { "payload": 0, "result": 0 }).await?.try_collect().await
+                found.projection(doc! { "payload": 0, "result": 0, "output": 0 }).await?.try_collect().await
             })
             .await?;
         // Those that only a newer version can read are left out.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shared_events::{AttemptOutcome, JobCreated, JobId, Limits};
+use shared_events::{AttemptOutcome, Captured, JobCreated, JobId, Limits, ProgramOutput};
 
 use super::*;
 use crate::ledger::transitions::ATTEMPTS_KEPT;
@@ -81,9 +81,9 @@ fn a_run_of_an_unknown_kind_waits_uncharged_and_remembers_since_when() {
 #[test]
 fn an_unannounced_retry_is_looked_at_before_it_is_due_and_run_when_it_is() {
     let error = JobError::new("planned", "");
-    let run = running().ended(AttemptEnd::Retry(error.clone(), at(100)), at(3), at(8));
+    let run = running().ended(AttemptEnd::Retry(error.clone(), at(100), None), at(3), at(8));
     assert_eq!((run.next_action, run.next_action_at), (Some(NextAction::AnnounceAndRun), Some(at(8))));
-    let soon = running().ended(AttemptEnd::Retry(error, at(4)), at(3), at(8));
+    let soon = running().ended(AttemptEnd::Retry(error, at(4), None), at(3), at(8));
     assert_eq!(soon.next_action_at, Some(at(4)));
 }
 
@@ -117,8 +117,45 @@ fn a_document_reads_back_what_was_written() {
 }
 
 #[test]
+fn an_output_is_kept_whole_until_the_next_attempt_ends_and_in_short_beside_it() {
+    let whole = |text: &str| JsonText::of(&text).ok();
+    let retry = |output| AttemptEnd::Retry(JobError::new("planned", ""), at(3), output);
+    let long = "x".repeat(10_000);
+    let run = running().ended(retry(whole(&long)), at(3), at(8));
+    assert_eq!(run.output, whole(&long).map(JsonText::into_text));
+    let short = run.attempts[0].output.clone().unwrap();
+    assert!((4000..=4096).contains(&short.encoded_len()));
+    let again = run.claimed(&worker("two"), at(4), LEASE);
+    assert_eq!(again.output, run.output, "a claim changes nothing about it");
+    let none = again.clone().ended(retry(None), at(5), at(8));
+    assert_eq!((none.output, none.attempts[0].output.as_ref()), (None, Some(&short)));
+    let cancelled =
+        again.clone().ended(AttemptEnd::Cancelled(CancelReason::Timeout, whole("a")), at(5), at(8));
+    assert_eq!((cancelled.result.as_deref(), cancelled.output), (Some("\"a\""), None));
+    let done = again.ended(AttemptEnd::Finished(whole("b")), at(5), at(8));
+    assert_eq!((done.result.as_deref(), done.output, &done.attempts[1].output), (Some("\"b\""), None, &None));
+}
+
+#[test]
+fn an_output_reads_back_as_it_was_written_whichever_way() {
+    let stdout = Captured::new("ü\0".as_bytes(), u64::from(u32::MAX));
+    let (exit_code, signal, stderr, duration_ms) = (None, Some(9), Captured::default(), 12);
+    let output = JsonText::of(&ProgramOutput { exit_code, signal, stdout, stderr, duration_ms }).ok();
+    let end = |output| AttemptEnd::Retry(JobError::new("planned", ""), at(3), output);
+    let run = running().ended(end(output), at(3), at(8)).claimed(&worker("two"), at(4), LEASE);
+    let run = run.ended(end(JsonText::from_stored(r#"{"n":1.50}"#.to_owned()).ok()), at(5), at(8));
+    let raw = bson::serialize_to_raw_document_buf(&run).unwrap();
+    let document = bson::serialize_to_document(&run).unwrap();
+    assert_eq!(bson::deserialize_from_slice::<Run>(raw.as_bytes()).unwrap(), run);
+    assert_eq!(bson::deserialize_from_slice::<bson::Document>(raw.as_bytes()).unwrap(), document);
+    assert_eq!(bson::deserialize_from_document::<Run>(document.clone()).unwrap(), run);
+    let attempt = document.get_array("attempts").unwrap()[0].clone();
+    assert_eq!(bson::deserialize_from_bson::<AttemptSummary>(attempt).unwrap(), run.attempts[0]);
+}
+
+#[test]
 fn documents_are_written_and_read_as_ever() {
-    for name in ["run", "claimed_run"] {
+    for name in ["run", "claimed_run", "run_with_output"] {
         let path = format!("{}/fixtures/v1/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();

@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn a_cancel_stops_what_runs_and_ends_what_nobody_runs() {
         let flagged = Run { cancel_requested: Some(true), ..running() };
-        let waits = running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(40)), at(5), at(10));
+        let waits =
+            running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(40), None), at(5), at(10));
         let ended = running().ended(AttemptEnd::Finished(None), at(5), at(10));
         assert_eq!(waits.status, Status::Queued);
         for (run, seconds, step) in [

@@ -13,7 +13,7 @@ use service_kit::{
     failpoints::Safeguard,
     mongo::{Change, Durability, raw},
 };
-use shared_events::Status;
+use shared_events::{ShortOutput, Status};
 
 use super::{
     super::{NextAction, Run},
@@ -34,14 +34,23 @@ pub enum Recorded {
 impl Weigh for Run {
     fn weight(&self) -> usize {
         let message = |error: &shared_events::JobError| error.code.len() + error.message.len();
-        let attempts = self.attempts.iter().map(|attempt| 150 + attempt.error.as_ref().map_or(0, message));
-        let texts = self.payload.len() + self.result.as_ref().map_or(0, String::len);
+        let attempts = self.attempts.iter().map(|attempt| {
+            150 + attempt.error.as_ref().map_or(0, message)
+                + attempt.output.as_ref().map_or(0, ShortOutput::encoded_len)
+        });
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let texts = self.payload.len() + length(&self.result) + length(&self.output);
         texts + attempts.sum::<usize>() + 400
     }
 }
 
 /// The fields of a next action.
 const MARK: &[&CStr] = &[cstr!("next_action"), cstr!("next_action_at")];
+
+/// An earlier attempt's output.
+const OUTPUT: &[&CStr] = &[cstr!("output")];
+
+const MARK_AND_OUTPUT: &[&CStr] = &[cstr!("next_action"), cstr!("next_action_at"), cstr!("output")];
 
 /// What an outcome writes.
 #[derive(Serialize)]
@@ -60,6 +69,8 @@ struct Outcome<'a> {
     ended_at: Option<DateTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a shared_events::JobError>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,11 +132,17 @@ fn change(run: &Run) -> Result<Change, StoreError> {
         unknown_kind_since: run.unknown_kind_since,
         ended_at: run.ended_at,
         result: run.result.as_deref(),
+        output: run.output.as_deref(),
         error: run.error.as_ref(),
         reason: run.reason,
         attempts,
     };
-    let unset: &[&CStr] = if run.next_action_at.is_none() { MARK } else { &[] };
+    let unset = match (run.next_action_at.is_none(), run.output.is_none()) {
+        (true, true) => MARK_AND_OUTPUT,
+        (true, false) => MARK,
+        (false, true) => OUTPUT,
+        (false, false) => &[],
+    };
     Ok(Change { id: run.id.to_string().into(), only_if, set: raw(&outcome)?, unset, push })
 }
 
@@ -187,7 +204,8 @@ pub(super) mod tests {
 
     #[test]
     fn an_outcome_that_is_not_there_yet_is_tried_again_unless_a_cancel_came() {
-        let mine = running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(40)), at(31), at(36));
+        let mine =
+            running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(40), None), at(31), at(36));
         assert!(judge(&mine, Some(&glance(&running()))).is_err());
         let flagged = Run { cancel_requested: Some(true), ..running() };
         assert_eq!(judge(&mine, Some(&glance(&flagged))).unwrap(), Recorded::CancelRequested);
