@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod legacy;
 pub mod outbox;
 pub mod queues;
+pub mod schedules;
 pub mod settings;
 pub mod stats;
 pub mod status;

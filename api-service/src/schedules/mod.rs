@@ -1,0 +1,3 @@
+//! Schedules: jobs that are created again and again.
+
+pub mod times;
