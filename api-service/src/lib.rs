@@ -114,10 +114,13 @@ impl App {
         let users = UserStore::new(mongo.clone());
         let (jobs, outbox) = (Jobs::new(mongo), Arc::new(relay.clone()) as Arc<dyn Outbox>);
         let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
-        let lifecycle = Lifecycle::new(jobs.clone(), outbox, waiters.clone(), relay_after);
-        let broadcasts = Broadcasts::new(broker.clone(), waiters, Arc::clone(&unmarking));
+        let counts = EndedCounts::default();
+        let broadcasts =
+            Broadcasts::new(broker.clone(), waiters.clone(), Arc::clone(&unmarking), counts.clone());
+        let ends = Arc::new(broadcasts.clone());
+        let lifecycle = Lifecycle::new(jobs.clone(), outbox, ends, waiters, relay_after);
         let workers = Workers::new(broker.clone());
-        let queues = Queues::new(jobs.mongo().clone(), EndedCounts::default());
+        let queues = Queues::new(jobs.mongo().clone(), counts);
         let data = RouteData {
             creator: Data::new(creator),
             jobs: Data::new(jobs.clone()),
@@ -275,13 +278,14 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     let (letters, reconcile) = (Arc::clone(&events), settings.jobs.reconcile);
 
     let mut tasks = BackgroundTasks::new();
-    let (broker, counted, relay) = (broker.clone(), broker.clone(), relay.clone());
+    let (broker, counted, relay, promoter) = (broker.clone(), broker.clone(), relay.clone(), relay.clone());
     tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
     let members = mongo.clone();
     tasks.start("secondaries", |stop| async move { members.measure_secondaries(&stop).await });
     tasks.start("users", |stop| async move { users.prepare_soon(&stop).await });
     tasks.start("database", |stop| async move { jobs.prepare_and_follow_clock(&stop).await });
     tasks.start("relay", |stop| async move { relay.scan(&stop).await });
+    tasks.start("promotion", |stop| async move { promoter.promote(&stop).await });
     tasks.start("unmarking", |stop| async move { unmarking.run(&store, &stop).await });
     tasks.start("reconciler", |stop| async move { reconciler.run(reconcile, &stop).await });
     tasks.start("events", |stop| async move { events.run(&stop).await });

@@ -21,6 +21,10 @@ pub struct JobView {
     pub timeout_s: u32,
     pub max_attempts: u32,
     pub keep_s: Option<u32>,
+    pub retry: Option<Value>,
+    #[serde(default, with = "rfc3339::option")]
+    pub run_at: Option<OffsetDateTime>,
+    pub start_within_s: Option<u32>,
     #[serde(with = "rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(default, with = "rfc3339::option")]

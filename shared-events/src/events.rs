@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    AttemptSummary, DecodeError, Envelope, JobError, JobId, JsonText, Kind, Priority, Queue, RunId,
-    Timestamp, TraceContext, WorkerId, envelope::SpecVersion,
+    AttemptSummary, DecodeError, Envelope, JobError, JobId, JsonText, Kind, Priority, Queue, RetryPauses,
+    RunId, Timestamp, TraceContext, WorkerId, envelope::SpecVersion,
 };
 
 /// `source` of what the api-service publishes.
@@ -65,6 +65,12 @@ pub struct JobCreated {
     pub cancel_requested: bool,
     /// When the client created the job.
     pub created_at: Timestamp,
+    /// From when on no attempt of this run may begin that would be its first: it ends as cancelled instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<Timestamp>,
+    /// How long to wait between attempts; the worker's own policy where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPauses>,
 }
 
 /// `job:started`: a worker has claimed a run. Told while the attempt goes on; an attempt that ends
@@ -128,7 +134,7 @@ pub struct JobEnded {
     pub attempts: Vec<AttemptSummary>,
 }
 
-/// `job:cancel`: the client wants a run stopped.
+/// `job:cancel`: the client wants a run stopped, or, with the reason `expired`, it is to end unless an attempt has begun.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobCancel {
     /// The job.
@@ -155,6 +161,8 @@ pub enum CancelReason {
     Requested,
     /// An attempt took longer than `timeout_s`.
     Timeout,
+    /// No attempt has begun within `start_within_s`.
+    Expired,
 }
 
 impl CancelReason {
@@ -164,6 +172,7 @@ impl CancelReason {
         match self {
             Self::Requested => "requested",
             Self::Timeout => "timeout",
+            Self::Expired => "expired",
         }
     }
 }
@@ -230,7 +239,10 @@ impl JobCancel {
         time: Timestamp,
         trace: Option<TraceContext>,
     ) -> Result<bytes::Bytes, serde_json::Error> {
-        let id = format!("{}:cancel", self.run_id());
+        let id = match self.reason {
+            CancelReason::Expired => format!("{}:expire", self.run_id()),
+            CancelReason::Requested | CancelReason::Timeout => format!("{}:cancel", self.run_id()),
+        };
         envelope(id, API_SERVICE, Self::TYPE, self.job, time, trace, self).encode()
     }
 

@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// Its time has not come: it is not announced yet.
+    Scheduled,
     /// Waits for a worker, or for its next attempt.
     Queued,
     /// A worker has claimed it.
@@ -23,7 +25,11 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of a run's life.
-    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Finished, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] =
+        [Self::Scheduled, Self::Queued, Self::Running, Self::Finished, Self::Failed, Self::Cancelled];
+
+    /// Those that a run can still leave.
+    pub const OPEN: [Self; 3] = [Self::Scheduled, Self::Queued, Self::Running];
 
     /// Whether a run stays in this state for ever.
     #[must_use]
@@ -31,10 +37,11 @@ impl Status {
         matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
     }
 
-    /// 1 queued, 2 running, 3 terminal.
+    /// 0 scheduled, 1 queued, 2 running, 3 terminal.
     #[must_use]
     pub const fn rank(self) -> u8 {
         match self {
+            Self::Scheduled => 0,
             Self::Queued => 1,
             Self::Running => 2,
             Self::Finished | Self::Failed | Self::Cancelled => 3,
@@ -45,6 +52,7 @@ impl Status {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Scheduled => "scheduled",
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Finished => "finished",
@@ -62,7 +70,7 @@ impl fmt::Display for Status {
 
 /// The text is not a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be one of queued, running, finished, failed, cancelled")]
+#[error("must be one of scheduled, queued, running, finished, failed, cancelled")]
 pub struct BadStatus;
 
 impl FromStr for Status {
@@ -95,6 +103,12 @@ impl Position {
         Self { run, attempt: 0, status: Status::Queued }
     }
 
+    /// Where a run stands whose time has not come.
+    #[must_use]
+    pub const fn scheduled(run: u32) -> Self {
+        Self { run, attempt: 0, status: Status::Scheduled }
+    }
+
     const fn order(self) -> (u32, u8) {
         (self.attempt, self.status.rank())
     }
@@ -122,7 +136,7 @@ mod tests {
     use super::*;
 
     fn positions() -> impl Strategy<Value = Position> {
-        (1..4_u32, 0..5_u32, 0..5_usize).prop_map(|(run, attempt, status)| Position {
+        (1..4_u32, 0..5_u32, 0..Status::ALL.len()).prop_map(|(run, attempt, status)| Position {
             run,
             attempt,
             status: Status::ALL[status],
@@ -179,8 +193,9 @@ mod tests {
                 })
                 .prop_flat_map(|told| (Just(told.clone()), Just(told).prop_shuffle()))
         ) {
-            let start = Position::fresh(1);
-            prop_assert_eq!(apply(start, &told), apply(start, &shuffled));
+            for start in [Position::scheduled(1), Position::fresh(1)] {
+                prop_assert_eq!(apply(start, &told), apply(start, &shuffled));
+            }
         }
     }
 
@@ -189,7 +204,8 @@ mod tests {
         let at = |attempt, status| Position { run: 1, attempt, status };
         let life =
             [at(1, Status::Running), at(2, Status::Queued), at(2, Status::Running), at(2, Status::Finished)];
-        let mut current = Position::fresh(1);
+        let mut current = Position::scheduled(1);
+        current = transition(current, Position::fresh(1)).expect("its time has come");
         for event in life {
             current = transition(current, event).expect("each step counts");
         }

@@ -5,8 +5,8 @@
 
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, Captured, JobCancel, JobCreated, JobEnded, JobError,
-    JobEvent, JobId, JobRetrying, JobStarted, JsonText, Limits, Priority, ProgramOutput, Queue, ShortOutput,
-    Status, Timestamp, TraceContext, WorkerId, batch,
+    JobEvent, JobId, JobRetrying, JobStarted, JsonText, Limits, Priority, ProgramOutput, Queue, RetryPauses,
+    ShortOutput, Status, Timestamp, TraceContext, WorkerId, batch,
     broadcasts::{
         Changed, EndedInQueue, EndedJobs, Heartbeat, Stop, WorkerCommand, WorkerRequest, WorkerState,
     },
@@ -58,6 +58,8 @@ fn created() -> JobCreated {
         limits: Limits::default(),
         cancel_requested: false,
         created_at: AT,
+        start_by: None,
+        retry: None,
     }
 }
 
@@ -69,6 +71,15 @@ fn cancel() -> JobCancel {
         queue: "default".parse().unwrap(),
         reason: CancelReason::Requested,
     }
+}
+
+fn hurried() -> JobCreated {
+    let retry = RetryPauses { base_s: 0.5, max_s: 60.0, factor: 1.5 };
+    JobCreated { start_by: Some(AT), retry: Some(retry), ..created() }
+}
+
+fn expired() -> JobCancel {
+    JobCancel { reason: CancelReason::Expired, ..cancel() }
 }
 
 fn events() -> Vec<JobEvent> {
@@ -113,11 +124,13 @@ fn job_created_is_written_as_ever() {
     assert_golden("created", &created().encode(AT, Some(trace())).unwrap());
     let flagged = JobCreated { cancel_requested: true, epoch: 2, ..created() };
     assert_golden("created_cancel_requested", &flagged.encode(AT, None).unwrap());
+    assert_golden("created_start_by_and_retry", &hurried().encode(AT, None).unwrap());
 }
 
 #[test]
 fn job_cancel_is_written_as_ever() {
     assert_golden("cancel", &cancel().encode(AT, Some(trace())).unwrap());
+    assert_golden("cancel_expired", &expired().encode(AT, Some(trace())).unwrap());
 }
 
 #[test]
@@ -160,6 +173,8 @@ fn outputs_are_written_and_read_as_ever() {
 fn what_was_written_is_read_back() {
     assert_eq!(JobCreated::decode(fixture("created").as_bytes()).unwrap().data, created());
     assert_eq!(JobCancel::decode(fixture("cancel").as_bytes()).unwrap().data, cancel());
+    assert_eq!(JobCreated::decode(fixture("created_start_by_and_retry").as_bytes()).unwrap().data, hurried());
+    assert_eq!(JobCancel::decode(fixture("cancel_expired").as_bytes()).unwrap().data, expired());
     for event in events() {
         let name = event.event_type().trim_start_matches("job:").to_owned();
         let read = JobEvent::decode(fixture(&name).as_bytes()).unwrap();

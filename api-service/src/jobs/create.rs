@@ -148,10 +148,12 @@ impl Creator {
     /// Stores a job; one that was created before is read briefly where `brief`.
     async fn store(&self, member: Member, trace: TraceContext, brief: bool) -> Result<Created, CreateError> {
         let Member { new_job, key } = member;
-        if self.outbox.is_full(&new_job.queue) {
+        let clock = self.jobs.mongo().clock();
+        let is_delayed = new_job.scheduled_for(clock.now()).is_some();
+        if !is_delayed && self.outbox.is_full(&new_job.queue) {
             return Err(CreateError::OutboxFull);
         }
-        let (clock, mark) = (self.jobs.mongo().clock(), self.outbox.mark_for(&new_job.queue));
+        let mark = self.outbox.mark_for(&new_job.queue);
         let delay = if mark == NextAction::Announce { self.announce_after } else { Duration::ZERO };
         let job = Arc::new(new_job.into_job(mark, key, clock.now(), clock.after(delay), trace));
         // Each round either stores the job, finds a live key, or has freed one whose time is over.

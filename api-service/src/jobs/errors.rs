@@ -5,6 +5,8 @@ use std::time::Duration;
 use service_kit::StoreError;
 use shared_events::{JobId, Status};
 
+use super::WrongField;
+
 /// Why a job was not created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CreateError {
@@ -59,6 +61,15 @@ pub enum LifecycleError {
     /// Its latest run is in this state; only one that has ended can be retried or deleted.
     #[error("the job has not ended yet: {0}")]
     NotEnded(Status),
+    /// Its time has come: its latest run is in this state, and only a scheduled one can be changed.
+    #[error("the job is not scheduled any more: {0}")]
+    NotScheduled(Status),
+    /// The job would be wrong after the change.
+    #[error("{} fields would be wrong after the change", .0.len())]
+    WrongChange(Vec<WrongField>),
+    /// Changes of the job hinder each other.
+    #[error("the job is changed too often at once")]
+    Contended,
     /// Too many announcements wait for the broker, or for room in it.
     #[error("too many jobs of this queue wait for the broker")]
     OutboxFull,

@@ -2,7 +2,7 @@
 
 use shared_events::{Priority, Queue};
 
-use super::NewJob;
+use super::{NewJob, timing::Retry};
 use crate::idempotency::CanonicalObject;
 
 /// The hash that is stored with a job's key: the same for the same fields, in whatever order and spacing they were sent,
@@ -12,7 +12,8 @@ pub(super) fn request_hash(new_job: &NewJob) -> String {
 }
 
 fn fields(new_job: &NewJob) -> CanonicalObject {
-    let NewJob { kind, payload, queue, priority, object_id, timeout_s, max_attempts, keep_s } = new_job;
+    let NewJob { kind, payload, queue, priority, object_id, timeout_s, max_attempts, keep_s, .. } = new_job;
+    let NewJob { run_at, delay_s, start_within_s, retry, .. } = new_job;
     let mut fields = CanonicalObject::default();
     fields.add("kind", &Some(kind), &None);
     fields.add_text("payload", payload.as_str(), "{}");
@@ -22,6 +23,10 @@ fn fields(new_job: &NewJob) -> CanonicalObject {
     fields.add("timeout_s", timeout_s, &NewJob::default_timeout());
     fields.add("max_attempts", max_attempts, &NewJob::default_max_attempts());
     fields.add("keep_s", keep_s, &None);
+    fields.add("run_at", run_at, &None);
+    fields.add("delay_s", delay_s, &None);
+    fields.add("start_within_s", start_within_s, &None);
+    fields.add("retry", &retry.map(Retry::pauses), &None);
     fields
 }
 
@@ -72,6 +77,10 @@ mod tests {
             r#"{"kind":"noop","timeout_s":45}"#,
             r#"{"kind":"noop","max_attempts":4}"#,
             r#"{"kind":"noop","keep_s":60}"#,
+            r#"{"kind":"noop","run_at":"2026-11-20T12:00:00Z"}"#,
+            r#"{"kind":"noop","delay_s":60}"#,
+            r#"{"kind":"noop","start_within_s":60}"#,
+            r#"{"kind":"noop","retry":{}}"#,
             r#"{"kind":"own"}"#,
         ] {
             assert_ne!(request_hash(&new_job(other)), short, "{other}");

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    Job, Jobs, LifecycleError, NextAction, Outbox, Waiters,
+    Ends, Job, Jobs, LifecycleError, NextAction, Outbox, Waiters,
+    change::{JobChange, is_open_to_changes},
     filter::Filtered,
-    store::{Load, OPEN},
+    store::Load,
     waiters::Ended,
 };
 use crate::http::read::CommaSeparated;
@@ -22,11 +23,15 @@ const CANCEL_WAIT: Duration = Duration::from_secs(1);
 /// How many jobs one call acts on at the most.
 const MOST_AT_ONCE: usize = 1000;
 
+/// How often a change may find the job changed by another one.
+const ROUNDS: usize = 10;
+
 /// Changes what becomes of jobs.
 #[derive(Clone)]
 pub struct Lifecycle {
     jobs: Jobs,
     outbox: Arc<dyn Outbox>,
+    ends: Arc<dyn Ends>,
     waiters: Waiters,
     announce_after: Duration,
 }
@@ -45,8 +50,14 @@ pub(super) struct Acted {
 impl Lifecycle {
     /// Prepares it.
     #[must_use]
-    pub fn new(jobs: Jobs, outbox: Arc<dyn Outbox>, waiters: Waiters, announce_after: Duration) -> Self {
-        Self { jobs, outbox, waiters, announce_after }
+    pub fn new(
+        jobs: Jobs,
+        outbox: Arc<dyn Outbox>,
+        ends: Arc<dyn Ends>,
+        waiters: Waiters,
+        announce_after: Duration,
+    ) -> Self {
+        Self { jobs, outbox, ends, waiters, announce_after }
     }
 
     /// Reads a job.
@@ -83,9 +94,18 @@ impl Lifecycle {
             return Err(LifecycleError::AlreadyEnded(job.status));
         }
         let (run, announce_by) = (job.run, self.jobs.after(self.announce_after));
+        failpoint("api.cancel.read");
+        if job.status == Status::Scheduled
+            && self.end_scheduled(std::slice::from_ref(&job), reason).await? == 1
+        {
+            return Ok(());
+        }
         if self.jobs.request_cancel(std::slice::from_ref(&job), reason, announce_by).await? == 1 {
             failpoint("api.cancel.stored");
-            self.outbox.announce_soon(Arc::new(Job { next_action: Some(NextAction::Cancel), ..job })).await;
+            // It may have been read while it was scheduled.
+            let (next_action, epoch) = (Some(NextAction::Cancel), job.epoch.max(1));
+            let job = Job { next_action, epoch, expiry_asked_at: None, ..job };
+            self.outbox.announce_soon(Arc::new(job)).await;
         }
         self.wait_for_end(run, ended, id, CANCEL_WAIT).await
     }
@@ -102,15 +122,39 @@ impl Lifecycle {
         if self.outbox.is_full(&job.queue) {
             return Err(LifecycleError::OutboxFull);
         }
-        let announce_by = self.jobs.after(self.announce_after);
-        if self.jobs.start_next_run(std::slice::from_ref(&job), announce_by).await? == 0 {
+        let (now, announce_by) = (self.jobs.mongo().clock().now(), self.jobs.after(self.announce_after));
+        if self.jobs.start_next_run(std::slice::from_ref(&job), now, announce_by).await? == 0 {
             // Somebody else was faster: either it runs again, or it is gone.
             return Err(LifecycleError::NotEnded(self.get(id).await?.status));
         }
-        let next = Arc::new(job.next_run(announce_by));
+        let next = Arc::new(job.next_run(now, announce_by));
         failpoint("api.retry.stored");
         self.outbox.announce_soon(Arc::clone(&next)).await;
         Ok(next)
+    }
+
+    /// Changes a job whose time has not come.
+    ///
+    /// # Errors
+    /// [`LifecycleError::NotScheduled`] where that was faster; [`LifecycleError`].
+    pub(super) async fn change(&self, id: JobId, change: &JobChange) -> Result<Arc<Job>, LifecycleError> {
+        for _ in 0..ROUNDS {
+            let job = self.get(id).await?;
+            if !is_open_to_changes(&job) {
+                return Err(LifecycleError::NotScheduled(job.status));
+            }
+            let next = change.applied_to(&job, self.jobs.mongo().clock().now());
+            let next = next.map_err(LifecycleError::WrongChange)?;
+            failpoint("api.change.read");
+            // Where another change or its promotion was faster, it is looked at again.
+            if self.jobs.change_scheduled(&job, &next).await? {
+                failpoint("api.change.stored");
+                let next = Arc::new(next);
+                self.outbox.announce_soon(Arc::clone(&next)).await;
+                return Ok(next);
+            }
+        }
+        Err(LifecycleError::Contended)
     }
 
     /// Removes a job that has ended.
@@ -137,12 +181,25 @@ impl Lifecycle {
         jobs: Filtered,
         reason: Option<&str>,
     ) -> Result<Acted, LifecycleError> {
+        let open = Status::OPEN.map(Status::as_str);
         let wanted =
-            doc! { "cancel": { "$exists": false }, "$or": [{ "status": { "$in": OPEN.as_slice() } }] };
+            doc! { "cancel": { "$exists": false }, "$or": [{ "status": { "$in": open.as_slice() } }] };
         let page = self.jobs.page(&jobs.page(MOST_AT_ONCE), wanted, Load::BRIEF).await?;
-        let count = self.jobs.request_cancel(&page.jobs, reason, self.jobs.mongo().clock().now()).await?;
+        let scheduled: Vec<Job> =
+            page.jobs.iter().filter(|job| job.status == Status::Scheduled).cloned().collect();
+        let ended = self.end_scheduled(&scheduled, reason).await?;
+        // Among them those whose time came first.
+        let asked = self.jobs.request_cancel(&page.jobs, reason, self.jobs.mongo().clock().now()).await?;
         self.outbox.wake();
-        Ok(Acted { count, unreadable: page.unreadable, next: page.next })
+        Ok(Acted { count: ended + asked, unreadable: page.unreadable, next: page.next })
+    }
+
+    /// Ends those of these jobs whose time has still not come; says how many. No worker knows them, so the ledger need not.
+    async fn end_scheduled(&self, jobs: &[Job], reason: Option<&str>) -> Result<u64, LifecycleError> {
+        let ended = self.jobs.cancel_scheduled(jobs, reason).await?;
+        failpoint("api.cancel.ended");
+        self.ends.tell(&ended).await;
+        Ok(ended.len() as u64)
     }
 
     /// Starts the next run of up to a thousand ended jobs, of a few MiB at most, that pass the filter; without a status in
@@ -165,7 +222,8 @@ impl Lifecycle {
         if found > 0 && page.jobs.is_empty() {
             return Err(LifecycleError::OutboxFull);
         }
-        let count = self.jobs.start_next_run(&page.jobs, self.jobs.mongo().clock().now()).await?;
+        let now = self.jobs.mongo().clock().now();
+        let count = self.jobs.start_next_run(&page.jobs, now, now).await?;
         self.outbox.wake();
         Ok(Acted { count, unreadable: page.unreadable, next: page.next })
     }

@@ -3,6 +3,7 @@
 mod announced;
 mod batch;
 mod bulk;
+mod change;
 mod create;
 mod errors;
 mod filter;
@@ -10,6 +11,8 @@ mod idempotency;
 mod lifecycle;
 mod model;
 mod new_job;
+mod next_action;
+mod next_run;
 mod own_retention;
 mod problems;
 mod remains;
@@ -17,17 +20,20 @@ mod requests;
 mod retention;
 mod routes;
 mod store;
+mod timing;
 mod view;
 mod waiters;
 
 pub use announced::{Announced, Generations};
+pub use change::WrongField;
 pub use create::{Created, Creator};
 pub use errors::{CreateError, LifecycleError};
 pub use lifecycle::Lifecycle;
-pub use model::{Job, NextAction};
+pub use model::Job;
 pub(crate) use model::{created_at, date, position, stored_id, timestamp};
 pub(crate) use new_job::new_id;
 pub use new_job::{KeepS, NewJob, ObjectId};
+pub use next_action::NextAction;
 pub use own_retention::OwnRetention;
 pub use problems::PROBLEM_TYPES;
 pub(crate) use remains::may_be_gone;
@@ -42,6 +48,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use shared_events::Queue;
 
+/// Who is told of jobs that have ended without any event.
+#[async_trait]
+pub trait Ends: Send + Sync {
+    /// These jobs have ended.
+    async fn tell(&self, ended: &[Job]);
+}
+
 /// What creating jobs and changing what becomes of them needs of the outbox.
 #[async_trait]
 pub trait Outbox: Send + Sync {
@@ -51,7 +64,8 @@ pub trait Outbox: Send + Sync {
     /// The outbox mark of a new run in this queue.
     fn mark_for(&self, queue: &Queue) -> NextAction;
 
-    /// Publishes what the job's mark asks for in the background, as soon as not too many are under way.
+    /// Publishes what the job's mark asks for in the background, as soon as not too many are under way; of a job whose time
+    /// is to come, remembers that.
     async fn announce_soon(&self, job: Arc<Job>);
 
     /// Has the marks looked at soon.

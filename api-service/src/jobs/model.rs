@@ -1,17 +1,13 @@
 //! A job as the api-service keeps it.
 
-use bson::{
-    DateTime, RawDocumentBuf, Uuid,
-    raw::{CStr, cstr},
-    rawdoc,
-};
+use bson::{DateTime, Uuid};
 use serde::{Deserialize, Serialize};
 use shared_events::{
     AttemptSummary, CancelReason, JobCancel, JobCreated, JobError, JobId, JsonText, Kind, Limits, Position,
-    Priority, Queue, Status, Timestamp, TraceContext, WorkerId,
+    Priority, Queue, RetryPauses, Status, Timestamp, TraceContext, WorkerId,
 };
 
-use super::Announced;
+use super::{Announced, NextAction};
 
 /// A job's document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +43,18 @@ pub struct Job {
     /// How long it is kept after its end, in seconds; as long as any other where it does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_s: Option<u32>,
+    /// How long it waits between attempts; as the worker has it where it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPauses>,
+    /// When it was to run, where the client said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<DateTime>,
+    /// Within how many seconds an attempt of a run is to begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_within_s: Option<u32>,
+    /// How often it was changed while it was scheduled; a change compares it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: i64,
     /// When it was created.
     pub created_at: DateTime,
     /// The trace of the request that created it.
@@ -87,10 +95,19 @@ pub struct Job {
     /// The run's attempts that ended, the latest last; at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptSummary>,
+    /// When the run is to end unless an attempt has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<DateTime>,
+    /// The same, for as long as that has to be looked at. Has an index of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire_at: Option<DateTime>,
+    /// When the ledger was asked to end it for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry_asked_at: Option<DateTime>,
     /// The client's request to have the run stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
-    /// Numbers the announcements of the run, from 1.
+    /// Numbers the announcements of the run, from 1; 0 as long as it is scheduled, and where it ended so.
     pub epoch: u32,
     /// The latest announcement that the broker has stored.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +127,11 @@ pub struct Job {
 /// The fields that make a document large. Who needs them not, reads it without them, and writes no such document back.
 pub(crate) const LARGE: &[&str] = &["payload", "result", "output", "attempts"];
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
 /// A client's request to have a run stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
@@ -118,33 +140,6 @@ pub struct Cancel {
     /// The client's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// What a document waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NextAction {
-    /// The outbox mark: the run still has to be announced.
-    Announce,
-    /// The outbox mark of a run whose queue has used up its share of `JOBS`: to be announced when there is room.
-    AwaitRoom,
-    /// The outbox mark: the request to cancel still has to be passed on.
-    Cancel,
-    /// It was announced and has not ended: to be looked at, should it stay silent.
-    Check,
-}
-
-impl NextAction {
-    /// The action as it is stored.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Announce => "announce",
-            Self::AwaitRoom => "await_room",
-            Self::Cancel => "cancel",
-            Self::Check => "check",
-        }
-    }
 }
 
 /// A position's attempt and rank as one number, so that one comparison in a filter says whether
@@ -175,10 +170,12 @@ impl Job {
             limits: Limits { timeout_s: self.timeout_s, max_attempts: self.max_attempts },
             cancel_requested: self.cancel.is_some(),
             created_at: timestamp(self.created_at),
+            start_by: self.start_by.map(timestamp),
+            retry: self.retry,
         })
     }
 
-    /// What passes on the request to cancel the latest run.
+    /// What passes on that the latest run is to end: because a client wants it to, or because it has not started in time.
     #[must_use]
     pub fn cancel_event(&self) -> JobCancel {
         JobCancel {
@@ -186,87 +183,13 @@ impl Job {
             run: self.run,
             kind: self.kind.clone(),
             queue: self.queue.clone(),
-            reason: CancelReason::Requested,
+            reason: match (&self.cancel, self.expiry_asked_at) {
+                (None, Some(_)) => CancelReason::Expired,
+                _ => CancelReason::Requested,
+            },
         }
-    }
-
-    /// The job at the start of its next run: what `next_run_update` makes of the document.
-    #[must_use]
-    pub fn next_run(&self, announce_by: DateTime) -> Self {
-        let run = self.run + 1;
-        Self {
-            run,
-            attempt: 0,
-            status: Status::Queued,
-            position: position(Position::fresh(run)),
-            worker: None,
-            started_at: None,
-            next_at: None,
-            ended_at: None,
-            result: None,
-            output: None,
-            error: None,
-            reason: None,
-            attempts: Vec::new(),
-            cancel: None,
-            epoch: 1,
-            announced: None,
-            for_generation: None,
-            next_action: Some(NextAction::Announce),
-            next_action_at: Some(announce_by),
-            // What is the job's and not the run's; named, so that whoever adds a field says which it is.
-            id: self.id,
-            kind: self.kind.clone(),
-            queue: self.queue.clone(),
-            priority: self.priority,
-            payload: self.payload.clone(),
-            object_id: self.object_id.clone(),
-            dedup_key: self.dedup_key.clone(),
-            idempotency_key: self.idempotency_key.clone(),
-            idempotency_hash: self.idempotency_hash.clone(),
-            timeout_s: self.timeout_s,
-            max_attempts: self.max_attempts,
-            keep_s: self.keep_s,
-            created_at: self.created_at,
-            trace: self.trace,
-        }
-    }
-
-    /// The update that starts the next run, with its outbox mark inside. It names the fields of a run and no
-    /// others: the dedup key and the idempotency key may have gone to another job since this one was read, and
-    /// what a newer version has written is not known here.
-    #[must_use]
-    pub(super) fn next_run_update(&self, announce_by: DateTime) -> RawDocumentBuf {
-        let run = self.run + 1;
-        let start = rawdoc! {
-            "run": i64::from(run),
-            "attempt": 0_i64,
-            "status": Status::Queued.as_str(),
-            "position": position(Position::fresh(run)),
-            "epoch": 1_i64,
-            "next_action": NextAction::Announce.as_str(),
-            "next_action_at": announce_by,
-        };
-        let gone: RawDocumentBuf = FIELDS_OF_AN_ENDED_RUN.iter().map(|field| (*field, "")).collect();
-        rawdoc! { "$set": start, "$unset": gone }
     }
 }
-
-/// The fields that a run gets in the course of its life.
-const FIELDS_OF_AN_ENDED_RUN: &[&CStr] = &[
-    cstr!("worker"),
-    cstr!("started_at"),
-    cstr!("next_at"),
-    cstr!("ended_at"),
-    cstr!("result"),
-    cstr!("output"),
-    cstr!("error"),
-    cstr!("reason"),
-    cstr!("attempts"),
-    cstr!("cancel"),
-    cstr!("announced"),
-    cstr!("for_generation"),
-];
 
 /// A job id as a document keeps it.
 #[must_use]

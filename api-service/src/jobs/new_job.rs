@@ -2,12 +2,17 @@
 
 use bson::{DateTime, Uuid};
 use shared_events::{
-    JsonText, Kind, Limits, Position, Priority, Queue, Status, TraceContext,
+    JsonText, Kind, Limits, Position, Priority, Queue, Timestamp, TraceContext,
     payloads::{self, BadPayload},
 };
 use utoipa::ToSchema;
 
-use super::{Job, NextAction, idempotency::request_hash, model::position};
+use super::{
+    Job, NextAction,
+    idempotency::request_hash,
+    model::position,
+    timing::{DelayS, Retry, StartWithinS, check_delay, run_at, start_by},
+};
 use crate::http::read::{Fields, JsonBody, Mistake, MistakeCode, Number, ReadFields, Text};
 use crate::idempotency::IdempotencyKey;
 
@@ -15,10 +20,10 @@ use crate::idempotency::IdempotencyKey;
 pub type ObjectId = Text<1, 256>;
 
 /// How long one attempt may take, in seconds.
-type TimeoutS = Number<1, { Limits::MAX_TIMEOUT_S }>;
+pub(super) type TimeoutS = Number<1, { Limits::MAX_TIMEOUT_S }>;
 
 /// How many attempts may be charged.
-type MaxAttempts = Number<1, { Limits::MAX_ATTEMPTS }>;
+pub(super) type MaxAttempts = Number<1, { Limits::MAX_ATTEMPTS }>;
 
 /// How long a job is kept after its end, in seconds: up to a year.
 pub type KeepS = Number<1, 31_536_000>;
@@ -27,6 +32,7 @@ pub type KeepS = Number<1, 31_536_000>;
 #[derive(Debug, Clone, PartialEq, ReadFields, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[read(check = check_payload(kind, payload))]
+#[read(check = check_timing(run_at, delay_s))]
 pub struct NewJob {
     /// Who does the work.
     pub kind: Kind,
@@ -53,6 +59,17 @@ pub struct NewJob {
     /// that it answers 404.
     #[schema(inline, example = 3600)]
     pub keep_s: Option<KeepS>,
+    /// When to run it, up to a year from now; until then it is `scheduled`. A time that is over means at once.
+    pub run_at: Option<Timestamp>,
+    /// The same, in seconds from its creation.
+    #[schema(inline, example = 60)]
+    pub delay_s: Option<DelayS>,
+    /// Within how many seconds, from `run_at` or else from its creation, an attempt is to begin; if none has by then, it
+    /// ends as cancelled, reason `expired`.
+    #[schema(inline, example = 600)]
+    pub start_within_s: Option<StartWithinS>,
+    /// How long to wait between attempts; as the worker has it where it is absent.
+    pub retry: Option<Retry>,
 }
 
 impl JsonBody for NewJob {
@@ -64,6 +81,10 @@ fn check_payload(kind: &Kind, payload: &JsonText, fields: &mut Fields<'_>) {
     for BadPayload { field, message } in payloads::check(kind, payload) {
         fields.wrong(field, Mistake::new(MistakeCode::WrongFormat, message));
     }
+}
+
+fn check_timing(run_at: &Option<Timestamp>, delay_s: &Option<DelayS>, fields: &mut Fields<'_>) {
+    check_delay(*run_at, run_at.is_some(), delay_s.is_some(), fields);
 }
 
 impl NewJob {
@@ -79,6 +100,10 @@ impl NewJob {
             timeout_s: Self::default_timeout(),
             max_attempts: Self::default_max_attempts(),
             keep_s: None,
+            run_at: None,
+            delay_s: None,
+            start_within_s: None,
+            retry: None,
         }
     }
 
@@ -94,7 +119,13 @@ impl NewJob {
         MaxAttempts::new::<{ Limits::DEFAULT.max_attempts }>()
     }
 
-    /// The document of a new job, with its outbox `mark` inside.
+    /// When it is to run, where that is after `now`.
+    pub(super) fn scheduled_for(&self, now: DateTime) -> Option<DateTime> {
+        run_at(self.run_at, self.delay_s, now).filter(|at| *at > now)
+    }
+
+    /// The document of a new job, with its outbox `mark` inside, to be looked at by `announce_by`; or scheduled, where its
+    /// time is to come.
     pub(super) fn into_job(
         self,
         mark: NextAction,
@@ -103,6 +134,13 @@ impl NewJob {
         announce_by: DateTime,
         trace: TraceContext,
     ) -> Job {
+        let (run_at, scheduled_for) = (run_at(self.run_at, self.delay_s, now), self.scheduled_for(now));
+        let start_within_s = self.start_within_s.map(StartWithinS::get);
+        let start_by = start_by(run_at.unwrap_or(now).max(now), start_within_s);
+        let (stands, epoch) = match scheduled_for {
+            Some(_) => (Position::scheduled(1), 0),
+            None => (Position::fresh(1), 1),
+        };
         let hash = key.as_ref().map(|_| request_hash(&self));
         let object_id = self.object_id.map(ObjectId::into_string);
         Job {
@@ -118,12 +156,16 @@ impl NewJob {
             timeout_s: self.timeout_s.get(),
             max_attempts: self.max_attempts.get(),
             keep_s: self.keep_s.map(KeepS::get),
+            retry: self.retry.map(Retry::pauses),
+            run_at,
+            start_within_s,
+            revision: 0,
             created_at: now,
             trace: Some(trace),
             run: 1,
             attempt: 0,
-            status: Status::Queued,
-            position: position(Position::fresh(1)),
+            status: stands.status,
+            position: position(stands),
             worker: None,
             started_at: None,
             next_at: None,
@@ -133,12 +175,15 @@ impl NewJob {
             error: None,
             reason: None,
             attempts: Vec::new(),
+            start_by,
+            expire_at: start_by,
+            expiry_asked_at: None,
             cancel: None,
-            epoch: 1,
+            epoch,
             announced: None,
             for_generation: None,
-            next_action: Some(mark),
-            next_action_at: Some(announce_by),
+            next_action: Some(if scheduled_for.is_some() { NextAction::Promote } else { mark }),
+            next_action_at: Some(scheduled_for.unwrap_or(announce_by)),
         }
     }
 }

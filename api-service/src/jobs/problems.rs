@@ -1,7 +1,11 @@
 //! The problems of jobs, for clients.
 
-use super::{CreateError, LifecycleError};
-use crate::http::{Problem, ProblemType, route_problems};
+use super::{CreateError, LifecycleError, WrongField};
+use crate::http::{
+    Problem, ProblemType,
+    read::{Mistake, MistakeCode, Mistakes, Place},
+    route_problems,
+};
 use crate::idempotency::IDEMPOTENCY_KEY_REUSED;
 
 /// How soon a client may try again whose queue waits for the broker.
@@ -44,6 +48,15 @@ pub(super) const NOT_ENDED: ProblemType = ProblemType {
     remedy: "Wait for its end, or cancel it first.",
 };
 
+/// 409.
+pub(super) const NOT_SCHEDULED: ProblemType = ProblemType {
+    code: "not_scheduled",
+    status: 409,
+    title: "The job's time has come",
+    meaning: "Only a job that is `scheduled` can be changed; `job_status` says how this one stands. Nothing was changed.",
+    remedy: "Cancel it, if it has not ended, and create another one.",
+};
+
 /// 410.
 pub(super) const JOB_GONE: ProblemType = ProblemType {
     code: "job_gone",
@@ -69,6 +82,7 @@ pub const PROBLEM_TYPES: &[&ProblemType] = &[
     &DUPLICATE_OBJECT,
     &ALREADY_ENDED,
     &NOT_ENDED,
+    &NOT_SCHEDULED,
     &JOB_GONE,
     &IDEMPOTENCY_KEY_REUSED,
     &OUTBOX_FULL,
@@ -97,6 +111,15 @@ impl From<LifecycleError> for Problem {
             LifecycleError::NotFound(id) => Self::new(&JOB_NOT_FOUND).detail(format!("no job with id: {id}")),
             LifecycleError::AlreadyEnded(status) => Self::new(&ALREADY_ENDED).with("job_status", status),
             LifecycleError::NotEnded(status) => Self::new(&NOT_ENDED).with("job_status", status),
+            LifecycleError::NotScheduled(status) => Self::new(&NOT_SCHEDULED).with("job_status", status),
+            LifecycleError::WrongChange(fields) => {
+                let mut mistakes = Mistakes::default();
+                for WrongField { field, message } in fields {
+                    mistakes.add(Place::Body, field, Mistake::new(MistakeCode::WrongFormat, message));
+                }
+                mistakes.into()
+            }
+            LifecycleError::Contended => Self::unavailable("the job is changed too often at once"),
             LifecycleError::OutboxFull => Self::new(&OUTBOX_FULL).retry_after(OUTBOX_RETRY_S),
             LifecycleError::Store(error) => error.into(),
         }
@@ -112,6 +135,8 @@ route_problems! {
     CancelProblems: JOB_NOT_FOUND, ALREADY_ENDED;
     /// Starting a job's next run.
     RetryProblems: JOB_NOT_FOUND, NOT_ENDED, OUTBOX_FULL;
+    /// Changing a job.
+    ChangeProblems: JOB_NOT_FOUND, NOT_SCHEDULED;
     /// Deleting a job.
     DeleteProblems: JOB_NOT_FOUND, NOT_ENDED;
     /// Starting the next run of many jobs.

@@ -11,7 +11,7 @@ use shared_events::JobId;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    Creator, Jobs, Lifecycle, NewJob, batch, bulk,
+    Creator, Jobs, Lifecycle, NewJob, batch, bulk, change,
     create::Created,
     filter::{ListQuery, Shape},
     model::Job,
@@ -38,6 +38,7 @@ pub fn configure(app: &mut ServiceConfig<'_>) {
         .service(bulk::cancel_jobs)
         .service(bulk::retry_jobs)
         .service(get_job)
+        .service(change::change_job)
         .service(delete_job)
         .service(cancel_job)
         .service(retry_job)

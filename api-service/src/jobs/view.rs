@@ -4,11 +4,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, Kind, Priority, ProgramOutput, Queue,
-    ShortOutput, Status, Timestamp, WorkerId,
+    RetryPauses, ShortOutput, Status, Timestamp, WorkerId,
 };
 use utoipa::ToSchema;
 
-use super::{Job, model::timestamp};
+use super::{Job, model::timestamp, timing::Retry};
 
 /// A job. What is not known yet is absent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,6 +39,16 @@ pub(super) struct JobView<'a> {
     /// How long it is kept after its end, in seconds, where it says so itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_s: Option<u32>,
+    /// How long it waits between attempts, where it says so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Retry>)]
+    retry: Option<RetryPauses>,
+    /// When it was to run, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_at: Option<Timestamp>,
+    /// Within how many seconds an attempt of a run is to begin, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_within_s: Option<u32>,
     /// When it was created.
     created_at: Timestamp,
     /// When its latest attempt started.
@@ -112,6 +122,9 @@ impl<'a> From<&'a Job> for JobView<'a> {
             timeout_s: job.timeout_s,
             max_attempts: job.max_attempts,
             keep_s: job.keep_s,
+            retry: job.retry,
+            run_at: job.run_at.map(timestamp),
+            start_within_s: job.start_within_s,
             created_at: timestamp(job.created_at),
             started_at: job.started_at.map(timestamp),
             next_at: job.next_at.filter(|_| waits).map(timestamp),

@@ -142,7 +142,7 @@ impl<'a> From<&'a Job> for OldView<'a> {
             job_id: job.job_id(),
             object_id: job.object_id.as_deref().unwrap_or_default(),
             status: match job.status {
-                Status::Queued | Status::Running => "processing",
+                Status::Scheduled | Status::Queued | Status::Running => "processing",
                 Status::Finished => "finished",
                 Status::Failed | Status::Cancelled => "cancelled",
             },

@@ -151,7 +151,7 @@ async fn get_work(input: Input<WorkPath>, lifecycle: Data<Lifecycle>) -> Result<
 
 const fn state(status: Status) -> WorkState {
     match status {
-        Status::Queued => WorkState::Accepted,
+        Status::Scheduled | Status::Queued => WorkState::Accepted,
         Status::Running => WorkState::Pending,
         Status::Finished | Status::Failed | Status::Cancelled => WorkState::Done,
     }

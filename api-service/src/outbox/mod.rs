@@ -2,10 +2,12 @@
 //! broker lost.
 //!
 //! A job is stored with a mark; [`Relay`] publishes what the mark asks for, at once or by a scan; [`Unmarking`] takes the
-//! mark off. [`Reconciler`] compares with the broker's streams.
+//! mark off. [`Reconciler`] compares with the broker's streams. A job whose time is to come is stored without a mark, and
+//! gets one when it has come (`promotion.rs`).
 
 mod backlog;
 mod open_jobs;
+mod promotion;
 mod queue_shares;
 pub mod reconciler;
 mod relay;
@@ -13,6 +15,7 @@ mod relay_room;
 mod store;
 mod stream_generation;
 mod stream_states;
+mod timed;
 mod unmarking;
 
 pub use backlog::Backlog;

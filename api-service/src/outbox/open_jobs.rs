@@ -32,9 +32,12 @@ pub struct OpenJob {
     pub epoch: u32,
     /// Where that is.
     pub announced: Option<Announced>,
-    /// Whether a cancel was asked for.
+    /// The request to cancel.
     #[serde(default)]
     cancel: Option<Document>,
+    /// When the ledger was asked to end it, since it had not started in time.
+    #[serde(default)]
+    expiry_asked_at: Option<DateTime>,
 }
 
 impl OpenJob {
@@ -52,10 +55,10 @@ impl OpenJob {
         u64::try_from(announced.sequence).ok().filter(|sequence| *sequence > 0)
     }
 
-    /// Whether a cancel was asked for.
+    /// Whether `JOB_CONTROL` was told something about it.
     #[must_use]
     pub const fn is_cancel_requested(&self) -> bool {
-        self.cancel.is_some()
+        self.cancel.is_some() || self.expiry_asked_at.is_some()
     }
 }
 
@@ -112,7 +115,7 @@ impl OutboxStore {
     /// # Errors
     /// Where the database does not answer.
     pub async fn mark_cancels_again(&self, jobs: &[Uuid]) -> Result<u64, StoreError> {
-        let told = doc! { "_id": { "$in": jobs }, "next_action": "check", "cancel": { "$exists": true } };
+        let told = doc! { "_id": { "$in": jobs }, "next_action": "check", "$or": told_to_control() };
         let mark = doc! { "next_action": "cancel", "next_action_at": self.mongo.clock().now() };
         self.update_many(told, doc! { "$set": mark }).await
     }
@@ -146,7 +149,7 @@ impl OutboxStore {
             "$or": [
                 { jobs_key: jobs },
                 { events_key: events },
-                { "cancel": { "$exists": true }, control_key: control },
+                { control_key: control, "$or": told_to_control() },
             ],
         };
         self.find_open(filter, most).await
@@ -179,7 +182,12 @@ impl OutboxStore {
 
 /// What an [`OpenJob`] is read from: no payload.
 fn open_fields() -> Document {
-    doc! { "run": 1, "epoch": 1, "announced": 1, "cancel.requested_at": 1 }
+    doc! { "run": 1, "epoch": 1, "announced": 1, "cancel.requested_at": 1, "expiry_asked_at": 1 }
+}
+
+/// Filters of jobs about which `JOB_CONTROL` was told something.
+fn told_to_control() -> [Document; 2] {
+    [doc! { "cancel": { "$exists": true } }, doc! { "expiry_asked_at": { "$exists": true } }]
 }
 
 #[cfg(test)]
@@ -195,7 +203,8 @@ mod tests {
         for (announced, sequence) in
             [(announced(2, 7), Some(7)), (announced(1, 7), None), (announced(2, 0), None), (None, None)]
         {
-            let job = OpenJob { id: Uuid::new(), run: 1, epoch: 1, announced, cancel: None };
+            let job =
+                OpenJob { id: Uuid::new(), run: 1, epoch: 1, announced, cancel: None, expiry_asked_at: None };
             assert_eq!(job.sequence_in(2), sequence, "{job:?}");
         }
     }

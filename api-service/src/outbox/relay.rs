@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     backlog::Backlog,
+    promotion::NextLook,
     queue_shares::QueueShares,
     store::{OutboxStore, PublishReceipt, Taken},
     stream_generation::StreamGenerations,
@@ -47,6 +48,7 @@ pub struct Relay {
     pub(super) shares: QueueShares,
     tasks: TaskTracker,
     woken: Arc<Notify>,
+    pub(super) next_look: Arc<NextLook>,
     pub(super) timing: RelayTiming,
 }
 
@@ -63,9 +65,10 @@ impl Outbox for Relay {
     /// Waiting for a permit slows down who creates jobs faster than the broker takes them. What does not work out is
     /// left to the scan.
     async fn announce_soon(&self, job: Arc<Job>) {
-        if job.next_action == Some(NextAction::AwaitRoom) {
-            self.backlog.add_without_room(&job.queue);
-            return;
+        match (job.next_action, job.next_action_at) {
+            (Some(NextAction::Promote), Some(due)) => return self.next_look.no_later_than(due),
+            (Some(NextAction::AwaitRoom), _) => return self.backlog.add_without_room(&job.queue),
+            _ => {}
         }
         let has_room = self.shares.has_room(&job.queue);
         let permit = if has_room { self.broker.permit(job.weight()).await } else { None };
@@ -83,7 +86,7 @@ impl Outbox for Relay {
     }
 
     fn wake(&self) {
-        self.woken.notify_one();
+        self.wake_scan();
     }
 }
 
@@ -109,8 +112,13 @@ impl Relay {
         generations: StreamGenerations,
         timing: RelayTiming,
     ) -> Self {
-        let (tasks, woken, shares) = (TaskTracker::new(), Arc::default(), QueueShares::default());
-        Self { store, broker, unmarking, backlog, generations, shares, tasks, woken, timing }
+        let (tasks, shares) = (TaskTracker::new(), QueueShares::default());
+        let (woken, next_look) = (Arc::default(), Arc::default());
+        Self { store, broker, unmarking, backlog, generations, shares, tasks, woken, next_look, timing }
+    }
+
+    pub(super) fn wake_scan(&self) {
+        self.woken.notify_one();
     }
 
     /// Waits for what is being announced in the background.

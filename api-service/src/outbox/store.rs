@@ -17,6 +17,9 @@ use crate::jobs::{Announced, JOBS, Job, NextAction, stored_id};
 /// The most bytes of the jobs that are taken to be announced at a time.
 const TAKEN_BYTES: usize = 4 << 20;
 
+/// What neither announcement needs: the result of an earlier end.
+const NOT_ANNOUNCED: &[&str] = &["result", "output", "attempts"];
+
 /// The documents of jobs, as far as their outbox marks and announcements are concerned. Copies share them.
 #[derive(Clone)]
 pub struct OutboxStore {
@@ -31,6 +34,16 @@ pub struct Taken<T> {
     pub jobs: Vec<T>,
     /// Whether there may be more.
     pub more: bool,
+}
+
+/// Documents whose time has come, as they were found; somebody else may take them first.
+#[derive(Debug)]
+pub(super) struct Due {
+    filter: Document,
+    /// Which they are.
+    pub(super) ids: Vec<Bson>,
+    /// Whether there may be more.
+    more: bool,
 }
 
 /// The broker has stored what this mark asked for.
@@ -161,13 +174,25 @@ impl OutboxStore {
         most: usize,
         set: Document,
     ) -> Result<Taken<Job>, StoreError> {
-        // Neither announcement needs the result of an earlier end.
-        let without: &[&str] = &["result", "output", "attempts"];
-        let due = self.due(of);
-        let query = Query { filter: due.clone(), without, most, max_bytes: TAKEN_BYTES, ..Query::default() };
+        let due = self.find_due(of, most).await?;
+        self.take_due(due, set).await
+    }
+
+    /// Up to `most` of them whose time has come, of a few MiB at most.
+    pub(super) async fn find_due(&self, of: Document, most: usize) -> Result<Due, StoreError> {
+        let filter = self.due(of);
+        let (without, max_bytes) = (NOT_ANNOUNCED, TAKEN_BYTES);
+        let query = Query { filter: filter.clone(), without, most, max_bytes, ..Query::default() };
         let Fitting { ids, cut } = self.mongo.fitting_readable(JOBS, query).await?;
-        let taken = self.take(due, &ids, set).await?;
-        let left_out: Document = without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
+        let more = cut || ids.len() == most;
+        Ok(Due { filter, ids, more })
+    }
+
+    /// Sets these fields of those that are still due, and reads what this call has changed and no other.
+    pub(super) async fn take_due(&self, due: Due, set: Document) -> Result<Taken<Job>, StoreError> {
+        let Due { filter, ids, more } = due;
+        let taken = self.take(filter, &ids, set).await?;
+        let left_out: Document = NOT_ANNOUNCED.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
         let options = FindOptions::builder().projection(left_out).build();
         let read = self.mongo.read(JOBS, taken.clone(), options).await?;
         if !read.unreadable.is_empty() {
@@ -177,7 +202,7 @@ impl OutboxStore {
             self.update_many(not_mine, doc! { "$set": { "next_action_at": self.mongo.clock().now() } })
                 .await?;
         }
-        Ok(Taken { jobs: read.documents, more: cut || ids.len() == most })
+        Ok(Taken { jobs: read.documents, more })
     }
 
     /// Those of them whose time has come.

@@ -42,7 +42,7 @@ impl Ended {
             Status::Finished => Some(Self { finished: 1, ..none }),
             Status::Failed => Some(Self { failed: 1, ..none }),
             Status::Cancelled => Some(Self { cancelled: 1, ..none }),
-            Status::Queued | Status::Running => None,
+            Status::Scheduled | Status::Queued | Status::Running => None,
         }
     }
 

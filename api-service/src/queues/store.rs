@@ -47,7 +47,7 @@ struct StateAndPriority {
 /// The states of a job that has not ended, as they are stored.
 const QUEUED: &str = Status::Queued.as_str();
 const RUNNING: &str = Status::Running.as_str();
-const SCHEDULED: &str = "scheduled";
+const SCHEDULED: &str = Status::Scheduled.as_str();
 
 impl OpenJobs {
     /// The queues with open jobs, in order of their names: the first `limit` behind `after`.

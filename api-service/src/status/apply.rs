@@ -163,7 +163,7 @@ struct NewStatus<'a> {
 }
 
 /// The fields of everything that is due: an end clears them.
-const MARK: &[&CStr] = &[cstr!("next_action"), cstr!("next_action_at")];
+const MARK: &[&CStr] = &[cstr!("next_action"), cstr!("next_action_at"), cstr!("expire_at")];
 
 /// An earlier attempt's output.
 const OUTPUT: &[&CStr] = &[cstr!("output")];
@@ -193,9 +193,10 @@ fn change(event: &JobEvent) -> Result<Change, StoreError> {
 
 /// A filter of the documents that an event at this position changes.
 fn below(at: Position) -> RawDocumentBuf {
+    let [scheduled, queued, running] = Status::OPEN.map(Status::as_str);
     let mut below = rawdoc! {
         "run": i64::from(at.run),
-        "status": { "$in": [Status::Queued.as_str(), Status::Running.as_str()] },
+        "status": { "$in": [scheduled, queued, running] },
     };
     if !at.status.is_terminal() {
         below.append(cstr!("position"), rawdoc! { "$lt": position(at) });
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
 
     fn positions() -> impl Strategy<Value = Position> {
-        (1..3_u32, 0..5_u32, 0..5_usize).prop_map(|(run, attempt, status)| Position {
+        (1..3_u32, 0..5_u32, 0..Status::ALL.len()).prop_map(|(run, attempt, status)| Position {
             run,
             attempt,
             status: Status::ALL[status],

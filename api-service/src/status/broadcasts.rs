@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use service_kit::Broker;
@@ -10,7 +11,11 @@ use shared_events::{JobEvent, broadcasts::Changed, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{jobs::Waiters, outbox::Unmarking};
+use crate::{
+    jobs::{Ends, Job, Waiters},
+    outbox::Unmarking,
+    queues::{Ended, EndedCounts},
+};
 
 /// Publishes broadcasts, and acts on them.
 #[derive(Clone)]
@@ -18,19 +23,28 @@ pub struct Broadcasts {
     broker: Broker,
     waiters: Waiters,
     unmarking: Arc<Unmarking>,
+    ended: EndedCounts,
 }
 
 impl Broadcasts {
     /// Prepares it.
     #[must_use]
-    pub const fn new(broker: Broker, waiters: Waiters, unmarking: Arc<Unmarking>) -> Self {
-        Self { broker, waiters, unmarking }
+    pub const fn new(
+        broker: Broker,
+        waiters: Waiters,
+        unmarking: Arc<Unmarking>,
+        ended: EndedCounts,
+    ) -> Self {
+        Self { broker, waiters, unmarking, ended }
     }
 
     /// Publishes what these events have changed, and acts on it here first.
     pub async fn publish(&self, events: &[JobEvent]) {
         let change = |event: &JobEvent| (event.run_id().job, event.run_id().run, event.position().status);
-        let changes = Changed(events.iter().map(change).collect());
+        self.publish_changes(Changed(events.iter().map(change).collect())).await;
+    }
+
+    async fn publish_changes(&self, changes: Changed) {
         self.act_on(&changes);
         match serde_json::to_vec(&changes) {
             Ok(body) => self.broker.broadcast(subjects::CHANGED, Bytes::from(body)).await,
@@ -63,5 +77,21 @@ impl Broadcasts {
             || changes.iter().filter(|(_, _, status)| status.is_terminal()).map(|(job, run, _)| (*job, *run));
         self.unmarking.forget(ended());
         self.waiters.wake(ended());
+    }
+}
+
+#[async_trait]
+impl Ends for Broadcasts {
+    async fn tell(&self, ended: &[Job]) {
+        if ended.is_empty() {
+            return;
+        }
+        for job in ended {
+            if let Some(one) = Ended::one(job.status) {
+                self.ended.add(&job.queue, one);
+            }
+        }
+        self.publish_changes(Changed(ended.iter().map(|job| (job.job_id(), job.run, job.status)).collect()))
+            .await;
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use shared_events::{
-    AttemptOutcome, CancelReason, JobError, JobId, JsonText, Kind, Priority, Queue, Status, Timestamp,
-    WorkerId,
+    AttemptOutcome, CancelReason, JobError, JobId, JsonText, Kind, Priority, Queue, RetryPauses, Status,
+    Timestamp, WorkerId,
 };
 
 /// A job. What is not known yet is absent.
@@ -33,6 +33,15 @@ pub struct Job {
     /// How long it is kept after its end, in seconds, where it says so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_s: Option<u32>,
+    /// How long it waits between attempts, where it says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPauses>,
+    /// When it was to run, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    /// Within how many seconds an attempt of a run is to begin, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_within_s: Option<u32>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its latest attempt started.

@@ -1,7 +1,7 @@
 //! What a job is created from.
 
 use serde::Serialize;
-use shared_events::{JsonText, Kind, Priority, Queue};
+use shared_events::{JsonText, Kind, Priority, Queue, RetryPauses, Timestamp};
 
 use crate::Error;
 
@@ -23,6 +23,14 @@ pub struct NewJob {
     max_attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_within_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<RetryPauses>,
 }
 
 impl NewJob {
@@ -41,6 +49,10 @@ impl NewJob {
             timeout_s: None,
             max_attempts: None,
             keep_s: None,
+            run_at: None,
+            delay_s: None,
+            start_within_s: None,
+            retry: None,
         })
     }
 
@@ -87,5 +99,29 @@ impl NewJob {
     #[must_use]
     pub fn keep_s(self, keep_s: u32) -> Self {
         Self { keep_s: Some(keep_s), ..self }
+    }
+
+    /// When to run it, up to a year from now; a time that is over means at once.
+    #[must_use]
+    pub fn run_at(self, run_at: Timestamp) -> Self {
+        Self { run_at: Some(run_at), delay_s: None, ..self }
+    }
+
+    /// After how many seconds to run it, up to 31,536,000.
+    #[must_use]
+    pub fn delay_s(self, delay_s: u32) -> Self {
+        Self { delay_s: Some(delay_s), run_at: None, ..self }
+    }
+
+    /// Within how many seconds, from its time or else from its creation, an attempt is to begin; 1 to 31,536,000.
+    #[must_use]
+    pub fn start_within_s(self, start_within_s: u32) -> Self {
+        Self { start_within_s: Some(start_within_s), ..self }
+    }
+
+    /// How long to wait between attempts.
+    #[must_use]
+    pub fn retry(self, retry: RetryPauses) -> Self {
+        Self { retry: Some(retry), ..self }
     }
 }

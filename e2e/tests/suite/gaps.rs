@@ -22,6 +22,14 @@ enum Story {
     FailsAtFirst,
     /// A running job is cancelled.
     Cancel,
+    /// A job whose time is to come is created, and its time comes.
+    Delayed,
+    /// A job does not start in its time.
+    Expires,
+    /// A job whose time is to come is changed.
+    Change,
+    /// A job whose time is to come is cancelled.
+    CancelScheduled,
     /// A job that has ended is tried again.
     Retry,
     /// A job that has ended is deleted.
@@ -29,7 +37,7 @@ enum Story {
 }
 
 /// Every gap, and what is going on there. Those of `api.` are the api-service's, `job.` the job-service's.
-const GAPS: [(&str, Story); 26] = [
+const GAPS: [(&str, Story); 34] = [
     ("api.create.read", Story::Create),
     ("api.create.stored", Story::Create),
     ("api.relay.taken", Story::Create),
@@ -38,7 +46,15 @@ const GAPS: [(&str, Story); 26] = [
     ("api.events.read", Story::Create),
     ("api.events.applied", Story::Create),
     ("api.events.broadcast", Story::Create),
+    ("api.due.found", Story::Delayed),
+    ("api.due.promoted", Story::Delayed),
+    ("api.due.expired", Story::Expires),
+    ("api.cancel.read", Story::Cancel),
     ("api.cancel.stored", Story::Cancel),
+    ("api.cancel.read", Story::CancelScheduled),
+    ("api.cancel.ended", Story::CancelScheduled),
+    ("api.change.read", Story::Change),
+    ("api.change.stored", Story::Change),
     ("api.retry.copied", Story::Retry),
     ("api.retry.stored", Story::Retry),
     ("api.delete.removed", Story::Delete),
@@ -61,14 +77,19 @@ const GAPS: [(&str, Story); 26] = [
 #[tokio::test]
 async fn an_api_service_that_dies_while_a_job_runs_leaves_nothing_that_does_not_heal() {
     play(|gap, _| {
-        ["api.create", "api.relay", "api.unmarking", "api.events"].iter().any(|of| gap.starts_with(of))
+        ["api.create", "api.relay", "api.unmarking", "api.events", "api.due"]
+            .iter()
+            .any(|of| gap.starts_with(of))
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_api_service_that_dies_while_a_job_is_changed_leaves_nothing_that_does_not_heal() {
-    play(|gap, _| ["api.cancel", "api.retry", "api.delete"].iter().any(|of| gap.starts_with(of))).await;
+    play(|gap, _| {
+        ["api.cancel", "api.change", "api.retry", "api.delete"].iter().any(|of| gap.starts_with(of))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -107,7 +128,11 @@ impl Scene<'_> {
                 self.create(&gate.job(), Some(&gate)).await;
             }
             Story::FailsAtFirst => self.create(&NewJob::fault(&["retry", "done"]), None).await,
+            Story::Delayed => self.create(&NewJob::noop().with("delay_s", 1), None).await,
             Story::Cancel => self.cancel().await,
+            Story::Expires => self.expires().await,
+            Story::Change => self.change().await,
+            Story::CancelScheduled => self.cancel_scheduled().await,
             Story::Retry => self.retry().await,
             Story::Delete => self.delete().await,
         }
@@ -128,6 +153,35 @@ impl Scene<'_> {
     async fn cancel(&self) {
         let job = self.app.create(&NewJob::sleep(600.0).timeout_s(900)).await;
         self.app.running(&job).await;
+        self.arm().await;
+        let path = format!("/v1/jobs/{}/cancel", job.id);
+        self.through_death(|| self.app.request(Method::POST, &path)).await;
+        self.ends(&job, Status::Cancelled).await;
+    }
+
+    async fn expires(&self) {
+        self.arm().await;
+        let job = NewJob::noop().queue("nobody").with("start_within_s", 1);
+        let request =
+            || self.app.request(Method::POST, "/v1/jobs").json(&job).header("Idempotency-Key", &self.key);
+        let created = self.through_death(request).await.job();
+        self.ends(&created, Status::Cancelled).await;
+    }
+
+    async fn change(&self) {
+        let job = self.app.create(&NewJob::noop().with("delay_s", 86_400)).await;
+        self.arm().await;
+        let (path, patch) =
+            (format!("/v1/jobs/{}", job.id), serde_json::json!({ "delay_s": 0, "priority": "low" }));
+        // Sent again, it may find the job on its way.
+        let answer = self.through_death(|| self.app.request(Method::PATCH, &path).json(&patch)).await;
+        assert!([200, 409].contains(&answer.status), "{}: {answer:?}", self.gap);
+        self.ends(&job, Status::Finished).await;
+        assert_eq!(self.app.job(&job).await.priority, "low", "{}", self.gap);
+    }
+
+    async fn cancel_scheduled(&self) {
+        let job = self.app.create(&NewJob::noop().with("delay_s", 86_400)).await;
         self.arm().await;
         let path = format!("/v1/jobs/{}/cancel", job.id);
         self.through_death(|| self.app.request(Method::POST, &path)).await;

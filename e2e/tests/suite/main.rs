@@ -13,6 +13,7 @@ mod chaos;
 mod clients;
 mod crashes;
 mod dead_connections;
+mod delayed;
 mod deleted_jobs;
 mod draining;
 mod duplicates;

@@ -4,7 +4,7 @@ use bson::DateTime;
 use serde::{Deserialize, Serialize};
 use shared_events::{
     AttemptSummary, CancelReason, JobEnded, JobError, JobEvent, JobRetrying, JobStarted, JsonText, Kind,
-    Priority, Queue, RunId, Status, Timestamp, TraceContext, WorkerId,
+    Priority, Queue, RetryPauses, RunId, Status, Timestamp, TraceContext, WorkerId,
 };
 
 use super::fence::Fence;
@@ -29,6 +29,9 @@ pub struct Run {
     pub timeout_s: u32,
     /// How many attempts may be charged.
     pub max_attempts: u32,
+    /// How long to wait between attempts; the worker's own policy where it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPauses>,
     /// The trace of the request that created the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
@@ -191,6 +194,8 @@ impl Run {
         let attempts = self.attempts.clone();
         let json = |text: &Option<String>| text.clone().and_then(|text| JsonText::from_stored(text).ok());
         let event = match self.status {
+            // The ledger hears of a run when it is queued.
+            Status::Scheduled => return None,
             Status::Queued => {
                 let (next_at, output) = (timestamp(self.next_at?), json(&self.output));
                 JobEvent::Retrying(JobRetrying { job, run, attempt, next_at, output, attempts })

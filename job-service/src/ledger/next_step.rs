@@ -43,6 +43,8 @@ pub enum Here {
 pub fn next_step(run: &Run, now: DateTime, me: &WorkerId, here: Here, may_take_over: bool) -> NextStep {
     match run.status {
         Status::Finished | Status::Failed | Status::Cancelled => NextStep::Republish,
+        // The ledger hears of a run when it is queued.
+        Status::Scheduled => NextStep::Leave,
         Status::Queued if run.next_at.is_some_and(|next_at| next_at > now) => NextStep::Leave,
         Status::Queued if run.cancel_requested.is_some() => NextStep::GiveUp,
         Status::Queued => NextStep::Claim,

@@ -15,7 +15,7 @@ pub(super) const ATTEMPTS_KEPT: usize = 100;
 
 impl Run {
     /// What the ledger makes of a run that it did not know: claimed, or cancelled where that was
-    /// asked for before anybody took it.
+    /// asked for before anybody took it, or where the time is over by which it was to start.
     #[must_use]
     pub fn fresh(
         announced: &JobCreated,
@@ -29,11 +29,15 @@ impl Run {
             payload: announced.payload.as_str().to_owned(),
             timeout_s: announced.limits.timeout_s,
             max_attempts: announced.limits.max_attempts,
+            retry: announced.retry,
             created_at: DateTime::from_millis(announced.created_at.millis()),
             ..Self::unclaimed(announced.run_id(), announced.kind.clone(), announced.queue.clone(), trace, now)
         };
+        let is_expired = announced.start_by.is_some_and(|start_by| start_by <= timestamp(now));
         if announced.cancel_requested {
             unclaimed.closed(Status::Cancelled, now, now)
+        } else if is_expired {
+            unclaimed.expired(now)
         } else {
             unclaimed.claimed(worker, now, lease)
         }
@@ -45,7 +49,13 @@ impl Run {
     pub fn tombstone(cancel: &JobCancel, trace: Option<TraceContext>, now: DateTime) -> Self {
         let unclaimed =
             Self::unclaimed(cancel.run_id(), cancel.kind.clone(), cancel.queue.clone(), trace, now);
-        unclaimed.closed(Status::Cancelled, now, now)
+        Self { reason: Some(cancel.reason), ..unclaimed }.closed(Status::Cancelled, now, now)
+    }
+
+    /// The run after its time to start was over before anybody began it.
+    #[must_use]
+    pub fn expired(&self, now: DateTime) -> Self {
+        Self { reason: Some(CancelReason::Expired), ..self.clone() }.closed(Status::Cancelled, now, now)
     }
 
     fn unclaimed(id: RunId, kind: Kind, queue: Queue, trace: Option<TraceContext>, now: DateTime) -> Self {
@@ -57,6 +67,7 @@ impl Run {
             payload: "{}".to_owned(),
             timeout_s: Limits::default().timeout_s,
             max_attempts: Limits::default().max_attempts,
+            retry: None,
             trace,
             created_at: now,
             status: Status::Queued,

@@ -86,7 +86,11 @@ pub(crate) fn attempt_end(
     if run.charged >= run.max_attempts {
         return Some(failed(error, output));
     }
-    let pause = after.unwrap_or_else(|| backoff(policy, run.charged - 1).mul_f64(jitter));
+    let longest = || match run.retry {
+        Some(own) => own.longest(run.charged - 1),
+        None => backoff(policy, run.charged - 1),
+    };
+    let pause = after.unwrap_or_else(|| longest().mul_f64(jitter));
     Some(AttemptEnd::Retry(error, later(pause), fitting(output)))
 }
 
@@ -142,6 +146,7 @@ fn panic_message(panic: Panic) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use shared_events::RetryPauses;
 
     use super::*;
     use crate::ledger::tests::{at, running};
@@ -216,6 +221,25 @@ mod tests {
         assert_eq!(until(Some(at(-3000))), at(160));
         assert_eq!(until(Some(at(-3490))), at(110), "no longer than its wait");
         assert!(matches!(waits(Some(at(-3500))), Some(AttemptEnd::Failed(..))));
+    }
+
+    #[test]
+    fn a_job_that_says_itself_how_long_it_waits_does() {
+        let own = Some(RetryPauses { base_s: 20.0, max_s: 30.0, factor: 3.0 });
+        let retry = |after| HandlerResult::Retry { error: error(), after, output: None };
+        let next_at = |charged, result| {
+            let run = Run { charged, max_attempts: 9, retry: own, ..running() };
+            match end(&run, StopCause::Returned(Ok(result))) {
+                Some(AttemptEnd::Retry(_, next_at, _)) => next_at,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((next_at(1, retry(None)), next_at(2, retry(None))), (at(120), at(130)));
+        assert_eq!(
+            next_at(2, retry(Some(Duration::from_secs(1)))),
+            at(101),
+            "the handler's word comes first"
+        );
     }
 
     #[test]

@@ -53,6 +53,8 @@ fn the_largest_events_are_within_what_the_broker_takes() {
         payload,
         limits: Limits { timeout_s: Limits::MAX_TIMEOUT_S, max_attempts: Limits::MAX_ATTEMPTS },
         cancel_requested: true,
+        start_by: None,
+        retry: None,
         created_at: at,
     };
     assert!(created.encode(at, trace).unwrap().len() < MAX_EVENT_BYTES);

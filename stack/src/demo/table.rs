@@ -117,7 +117,7 @@ fn fitting(text: &str, width: usize) -> String {
 
 fn colour(status: Status) -> u8 {
     match status {
-        Status::Queued => 2,
+        Status::Scheduled | Status::Queued => 2,
         Status::Running => 36,
         Status::Finished => 32,
         Status::Cancelled => 33,

@@ -93,12 +93,13 @@ impl<'a> Fields<'a> {
 
     /// A field that may be absent; none where it is wrong.
     pub fn optional<T: FieldValue>(&mut self, name: &str) -> Option<Option<T>> {
-        let read = match self.take(name) {
-            None => return Some(None),
-            Some(Given::Json(json)) => T::from_json(json),
-            Some(Given::Texts(texts)) => T::from_texts(&texts),
-        };
-        read.map(Some).map_err(|mistake| self.wrong(name, mistake)).ok()
+        match self.take(name) {
+            None => Some(None),
+            Some(Given::Json(json)) => T::of_field(json, name, &mut self.mistakes).map(Some),
+            Some(Given::Texts(texts)) => {
+                T::from_texts(&texts).map(Some).map_err(|mistake| self.wrong(name, mistake)).ok()
+            }
+        }
     }
 
     /// A field that has a default; none where it is wrong.

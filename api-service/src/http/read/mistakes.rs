@@ -126,6 +126,19 @@ impl Mistakes {
         self.malformed = self.malformed.take().or(more.malformed);
     }
 
+    /// The same, of an object that is the field of this name.
+    #[must_use]
+    pub(super) fn within(mut self, name: &str) -> Self {
+        for error in &mut self.errors {
+            error.field = format!("{name}.{}", error.field);
+        }
+        if self.malformed.take().is_some() {
+            let message = "must be an object that names each field once";
+            self.add(Place::Body, name, Mistake::new(MistakeCode::WrongType, message));
+        }
+        self
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 //! A struct derives [`ReadFields`]; what each of its fields may be is said by that field's type ([`FieldValue`]). The
 //! same struct describes the request in the API's document (`utoipa`'s derives). [`Input`] is what a handler takes.
 
+mod decimal;
 mod fields;
 mod input;
 mod json_object;
@@ -12,8 +13,9 @@ mod query;
 mod value;
 
 pub use api_service_derive::ReadFields;
+pub use decimal::Decimal;
 pub use fields::{Fields, ReadFields};
 pub use input::{Both, Empty, Input, Json, JsonBody, NoBody, OptionalJson, PathFields, read_json_object};
-pub use kept::Kept;
+pub use kept::{Kept, Removable};
 pub use mistakes::{FieldError, Mistake, MistakeCode, Mistakes, Place};
-pub use value::{CommaSeparated, FieldValue, Number, StringValue, Text};
+pub use value::{CommaSeparated, FieldValue, Number, StringValue, Text, object_field};

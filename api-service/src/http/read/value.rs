@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{Mistake, MistakeCode};
+use super::{Mistake, MistakeCode, Mistakes, Place, ReadFields, read_json_object};
 
 /// A type that a field of a request can have. What it may be is said by its schema too.
 pub trait FieldValue: Sized {
@@ -21,6 +21,12 @@ pub trait FieldValue: Sized {
     /// # Errors
     /// What is wrong with it.
     fn from_json(json: &RawValue) -> Result<Self, Mistake>;
+
+    /// From the value of a body's field of this name; none where it is wrong, which is added to the mistakes. One that
+    /// has fields itself names them (`retry.base_s`).
+    fn of_field(json: &RawValue, name: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        Self::from_json(json).map_err(|mistake| mistakes.add(Place::Body, name, mistake)).ok()
+    }
 
     /// From the text of a parameter, a header or a part of the path.
     ///
@@ -36,6 +42,17 @@ pub trait FieldValue: Sized {
         match texts {
             [text] => Self::from_text(text),
             _ => Err(repeated()),
+        }
+    }
+}
+
+/// Reads a field that is an object: what is wrong in it is named by both names.
+pub fn object_field<T: ReadFields>(json: &RawValue, name: &str, mistakes: &mut Mistakes) -> Option<T> {
+    match read_json_object(json.get().as_bytes()) {
+        Ok(value) => Some(value),
+        Err(wrong) => {
+            mistakes.extend(wrong.within(name));
+            None
         }
     }
 }

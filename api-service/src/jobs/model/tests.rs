@@ -19,6 +19,10 @@ fn ended() -> Job {
         timeout_s: 7,
         max_attempts: 3,
         keep_s: None,
+        retry: None,
+        run_at: None,
+        start_within_s: None,
+        revision: 0,
         created_at: at,
         trace: None,
         run: 2,
@@ -34,6 +38,9 @@ fn ended() -> Job {
         error: Some(JobError { code: "code".to_owned(), message: "message".to_owned() }),
         reason: Some(CancelReason::Requested),
         attempts: vec![serde_json::from_value(attempt).unwrap()],
+        start_by: Some(at),
+        expire_at: Some(at),
+        expiry_asked_at: Some(at),
         cancel: Some(Cancel { requested_at: at, reason: None }),
         epoch: 5,
         announced: Some(Announced {
@@ -49,25 +56,33 @@ fn ended() -> Job {
 
 #[test]
 fn an_action_is_stored_by_its_name() {
-    for action in [NextAction::Announce, NextAction::AwaitRoom, NextAction::Cancel, NextAction::Check] {
+    use NextAction::{Announce, AwaitRoom, Cancel, Check, Promote};
+    for action in [Promote, Announce, AwaitRoom, Cancel, Check] {
         assert_eq!(bson::serialize_to_bson(&action).unwrap(), action.as_str().into());
     }
 }
 
 #[test]
 fn a_retry_writes_what_makes_the_next_run_and_nothing_else() {
-    let (job, announce_by) = (ended(), DateTime::from_millis(1_800_000_060_000));
-    let mut document = bson::serialize_to_document(&job).unwrap();
+    for start_within_s in [None, Some(60)] {
+        next_run_of(&Job { start_within_s, ..ended() });
+    }
+}
+
+fn next_run_of(job: &Job) {
+    let (now, announce_by) =
+        (DateTime::from_millis(1_800_000_030_000), DateTime::from_millis(1_800_000_060_000));
+    let mut document = bson::serialize_to_document(job).unwrap();
     document.insert("of_a_newer_version", 1);
     let update: bson::Document =
-        bson::deserialize_from_slice(job.next_run_update(announce_by).as_bytes()).unwrap();
+        bson::deserialize_from_slice(job.next_run_update(now, announce_by).as_bytes()).unwrap();
     document.extend(update.get_document("$set").unwrap().clone());
     for field in update.get_document("$unset").unwrap().keys() {
         assert!(document.remove(field).is_some(), "{field} is no field of a job");
     }
     assert!(document.contains_key("of_a_newer_version"));
     let next: Job = bson::deserialize_from_document(document).unwrap();
-    assert_eq!(next, job.next_run(announce_by));
+    assert_eq!(next, job.next_run(now, announce_by));
 }
 
 fn fixture(name: &str) -> bson::Document {

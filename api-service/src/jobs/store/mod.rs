@@ -1,29 +1,27 @@
 //! Every database call about jobs. Here: storing and reading them, and their indexes.
 
 mod gone;
+mod indexes;
 mod list;
 mod runs;
+mod scheduled;
 
 pub use gone::Stub;
 pub(super) use gone::{Holder, Kept};
 pub(super) use list::Load;
-pub(super) use runs::{EARLIER_BYTES, OPEN};
+pub(super) use runs::EARLIER_BYTES;
 
 use std::{sync::Arc, time::Duration};
 
 use bson::{DateTime, Uuid, doc};
-use mongodb::{IndexModel, options::IndexOptions};
-use service_kit::{
-    GroupCommit, GroupLimits, Mongo, StoreError, Weigh, failpoints::Safeguard, mongo::DEADLINE,
-    telemetry::chain,
-};
+use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, mongo::DEADLINE, telemetry::chain};
 use shared_events::JobId;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
-    Job, NextAction,
+    Job,
     model::{LARGE, stored_id},
 };
 
@@ -104,68 +102,6 @@ impl Jobs {
     #[must_use]
     pub const fn mongo(&self) -> &Mongo {
         &self.mongo
-    }
-
-    /// Makes sure, once, that the indexes are there: two that are unique, one of all that has not ended, one for all
-    /// next actions, one for what
-    /// waits for room in the broker, one for what says itself how long it is kept, and one by which the database removes
-    /// stubs whose time is over.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn prepare(&self) -> Result<(), StoreError> {
-        self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
-    }
-
-    async fn create_indexes(&self) -> Result<(), StoreError> {
-        let there = |field: &str| doc! { field: { "$exists": true } };
-        let unique = |name: &str, key: UniqueKey| {
-            let options = IndexOptions::builder()
-                .name(name.to_owned())
-                .unique(!Safeguard::UniqueIndexes.is_off())
-                .partial_filter_expression(there(key.field()))
-                .build();
-            IndexModel::builder().keys(doc! { key.field(): 1 }).options(options).build()
-        };
-        let due = IndexOptions::builder().partial_filter_expression(there("next_action_at")).build();
-        let without_room = IndexOptions::builder()
-            .partial_filter_expression(doc! { "next_action": NextAction::AwaitRoom.as_str() })
-            .build();
-        let until =
-            IndexOptions::builder().partial_filter_expression(there("until")).expire_after(Duration::ZERO);
-        let open = IndexOptions::builder()
-            .name(OPEN_JOBS_INDEX.to_owned())
-            .partial_filter_expression(doc! { "status": { "$in": ["queued", "running", "scheduled"] } });
-        let kept =
-            IndexOptions::builder().name(KEPT_INDEX.to_owned()).partial_filter_expression(there("keep_s"));
-        let indexes = [
-            unique(DEDUP_KEY, UniqueKey::Dedup),
-            unique(IDEMPOTENCY_KEY, UniqueKey::Idempotency),
-            IndexModel::builder().keys(doc! { "next_action": 1, "next_action_at": 1 }).options(due).build(),
-            // Has no entry as long as every queue has room.
-            IndexModel::builder()
-                .keys(doc! { "next_action": 1, "queue": 1, "next_action_at": 1 })
-                .options(without_room)
-                .build(),
-            IndexModel::builder().keys(doc! { "until": 1 }).options(until.build()).build(),
-            IndexModel::builder()
-                .keys(doc! { "queue": 1, "status": 1, "priority": 1, "_id": 1 })
-                .options(open.build())
-                .build(),
-            // Has an entry for a job that says itself how long it is kept, and for no other.
-            IndexModel::builder().keys(doc! { "keep_s": 1, "ended_at": 1 }).options(kept.build()).build(),
-        ];
-        let by_job = IndexModel::builder().keys(doc! { "job": 1, "run": -1 }).build();
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
-        self.mongo
-            .run(async move {
-                jobs.create_indexes(indexes).await?;
-                earlier.create_index(by_job).await
-            })
-            .await?;
-        info!("MongoDB is there");
-        Ok(())
     }
 
     /// Makes the indexes as soon as the database is there, and goes on reading its clock, until told to stop.

@@ -19,8 +19,8 @@ use super::{
 /// How many runs one command copies: it looks each one's id up in a list.
 const COPIED_AT_ONCE: usize = 200;
 
-/// The states that a run can still leave.
-pub(in super::super) const OPEN: [&str; 2] = [Status::Queued.as_str(), Status::Running.as_str()];
+/// The states of a run that the ledger may know and that has not ended.
+const ANNOUNCED: [&str; 2] = [Status::Queued.as_str(), Status::Running.as_str()];
 
 /// The most bytes of earlier runs that are read at once: each has one attempt at least, and a hundred are shown.
 pub(in super::super) const EARLIER_BYTES: usize = 4 << 20;
@@ -43,7 +43,7 @@ impl Jobs {
             let open = rawdoc! {
                 "_id": bson::Binary::from(job.id),
                 "run": i64::from(job.run),
-                "status": { "$in": [OPEN[0], OPEN[1]] },
+                "status": { "$in": [ANNOUNCED[0], ANNOUNCED[1]] },
                 "cancel": { "$exists": false },
             };
             let set = rawdoc! {
@@ -65,7 +65,12 @@ impl Jobs {
     ///
     /// # Errors
     /// Where that is not known to be done, or where none was started and one was refused.
-    pub async fn start_next_run(&self, ended: &[Job], announce_by: DateTime) -> Result<u64, StoreError> {
+    pub async fn start_next_run(
+        &self,
+        ended: &[Job],
+        now: DateTime,
+        announce_by: DateTime,
+    ) -> Result<u64, StoreError> {
         if ended.is_empty() {
             return Ok(0);
         }
@@ -75,7 +80,7 @@ impl Jobs {
                 "run": i64::from(job.run),
                 "status": job.status.as_str(),
             };
-            Statement::one(as_read, job.next_run_update(announce_by))
+            Statement::one(as_read, job.next_run_update(now, announce_by))
         };
         let statements: Vec<Statement> = ended.iter().map(statement).collect();
         // First the copy: where the next run does not start, it is only a copy too many.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api_service::jobs::Job;
 use bson::DateTime;
 use job_service::ledger::Run;
-use shared_events::streams;
+use shared_events::{Status, streams};
 
 use super::Finding;
 use crate::fsck::group::Group;
@@ -48,11 +48,18 @@ fn is_older(date: DateTime, age: Duration, now: DateTime) -> bool {
 /// What is wrong with a run that has ended for the api-service.
 pub(super) fn disagree(job: &Job, run: Option<&Run>, now: DateTime, retention: Duration) -> Option<String> {
     let Some(run) = run else {
+        // It was cancelled while it was scheduled: no worker has heard of it.
+        if job.status == Status::Cancelled && job.epoch == 0 {
+            return None;
+        }
         let kept = streams::ledger_retention(retention);
         let is_old = job.ended_at.is_some_and(|at| is_older(at, kept, now));
         return (!is_old)
             .then(|| format!("run {} is {}, and the ledger does not know it", job.run, job.status));
     };
+    if job.epoch == 0 {
+        return Some(format!("run {} was never announced, and the ledger knows it", job.run));
+    }
     if (job.status, job.attempt, job.reason) != (run.status, run.attempt, run.reason) {
         return Some(format!(
             "run {} is {} after attempt {}, and {} after attempt {} in the ledger",
@@ -76,11 +83,9 @@ pub(super) fn disagree(job: &Job, run: Option<&Run>, now: DateTime, retention: D
 
 #[cfg(test)]
 mod tests {
-    use bson::{DateTime, doc};
-    use shared_events::Status;
-
     use super::super::sample::{is_broken, job, look, with_run};
     use super::*;
+    use bson::{DateTime, doc};
 
     #[test]
     fn both_databases_have_to_agree_about_an_end() {
@@ -93,6 +98,19 @@ mod tests {
         let error = doc! { "status": "finished", "error": { "code": "strange", "message": "" } };
         assert!(is_broken(&with_run(ended(), error)));
         assert_eq!(look(&with_run(ended(), doc! { "status": "finished" })), Finding::Ended);
+    }
+
+    #[test]
+    fn the_ledger_knows_nothing_of_a_job_that_was_cancelled_while_it_was_scheduled() {
+        let cancelled = |status, epoch| {
+            job(doc! { "status": status, "epoch": epoch, "next_action": null, "next_action_at": null })
+        };
+        assert_eq!(look(&cancelled("cancelled", 0)), Finding::Ended);
+        assert!(is_broken(&cancelled("cancelled", 1)) && is_broken(&cancelled("finished", 0)));
+        assert!(is_broken(&with_run(
+            cancelled("cancelled", 0),
+            doc! { "status": "cancelled", "attempt": 0 }
+        )));
     }
 
     fn days_ago(days: i64) -> DateTime {

@@ -14,9 +14,12 @@ pub(super) fn moved_by(job: &Job, run: Option<&Run>, broker: &BrokerView) -> Fin
             job.run, job.status
         ));
     };
+    if job.status == Status::Scheduled || next_action == NextAction::Promote {
+        return scheduled(job, next_action, run);
+    }
     let is_marked = match next_action {
         NextAction::Announce | NextAction::AwaitRoom | NextAction::Cancel => true,
-        NextAction::Check => false,
+        NextAction::Promote | NextAction::Check => false,
     };
     match run {
         Some(run) if !run.status.is_terminal() && !relies_on_announcement(run) => moved_by_ledger(run),
@@ -29,6 +32,18 @@ pub(super) fn moved_by(job: &Job, run: Option<&Run>, broker: &BrokerView) -> Fin
         _ if is_marked => Finding::MovedBy("outbox mark"),
         _ => announced(job, run.is_some_and(relies_on_announcement), broker),
     }
+}
+
+/// A job whose time has not come: its document alone knows of it.
+fn scheduled(job: &Job, next_action: NextAction, run: Option<&Run>) -> Finding {
+    if let Some(run) = run {
+        return Finding::Broken(format!("run {} is scheduled, and {} in the ledger", job.run, run.status));
+    }
+    if job.status != Status::Scheduled || next_action != NextAction::Promote || job.epoch != 0 {
+        let (run, status) = (job.run, job.status);
+        return Finding::Broken(format!("run {run} is {status} with the next_action {next_action:?}"));
+    }
+    Finding::MovedBy("its own time")
 }
 
 /// Whether it runs and is not among what is due: its announcement, not acked yet, is what brings it on.
@@ -108,6 +123,21 @@ mod tests {
         let check = || job(doc! { "next_action": "check", "announced": announced(5) });
         assert_eq!(look(&with_run(check(), doc! {})), Finding::MovedBy("lease"));
         assert_eq!(look(&check()), Finding::MovedBy("reconciler: acked, silent"));
+    }
+
+    #[test]
+    fn a_scheduled_job_waits_for_its_time_and_the_ledger_does_not_know_it() {
+        let scheduled = |but: Document| {
+            let mut all =
+                doc! { "status": "scheduled", "position": 0_i64, "epoch": 0, "next_action": "promote" };
+            all.extend(but);
+            job(all)
+        };
+        assert_eq!(look(&scheduled(doc! {})), Finding::MovedBy("its own time"));
+        assert!(is_broken(&scheduled(doc! { "next_action_at": null })));
+        assert!(is_broken(&scheduled(doc! { "next_action": "announce" })));
+        assert!(is_broken(&scheduled(doc! { "status": "queued" })));
+        assert!(is_broken(&with_run(scheduled(doc! {}), doc! { "status": "queued" })));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) fn announced(cancel_requested: bool) -> JobCreated {
         limits: Limits { timeout_s: 46, max_attempts: 2 },
         cancel_requested,
         created_at: Timestamp::from_millis(at(0).timestamp_millis()),
+        start_by: None,
+        retry: None,
     }
 }
 
@@ -49,6 +51,19 @@ fn a_cancel_known_before_the_claim_means_no_attempt() {
     let run = Run::fresh(&announced(true), None, &worker("one"), at(0), LEASE);
     assert_eq!((run.status, run.attempt, run.reason), (Status::Cancelled, 0, Some(CancelReason::Requested)));
     assert_eq!(run.next_action, Some(NextAction::Announce));
+}
+
+#[test]
+fn what_is_claimed_too_late_ends_without_an_attempt() {
+    let start_by = Some(Timestamp::from_millis(at(5).timestamp_millis()));
+    let claimed = |seconds| {
+        let announced = JobCreated { start_by, ..announced(false) };
+        Run::fresh(&announced, None, &worker("one"), at(seconds), LEASE)
+    };
+    assert_eq!(claimed(4).status, Status::Running);
+    let late = claimed(5);
+    assert_eq!((late.status, late.attempt, late.reason), (Status::Cancelled, 0, Some(CancelReason::Expired)));
+    assert_eq!(late.next_action, Some(NextAction::Announce));
 }
 
 #[test]

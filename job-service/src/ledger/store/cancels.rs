@@ -6,7 +6,7 @@ use service_kit::{
     failpoints::Safeguard,
     mongo::{Durability, Statement},
 };
-use shared_events::{JobCancel, RunId, Status, TraceContext};
+use shared_events::{CancelReason, JobCancel, RunId, Status, TraceContext};
 
 use super::{
     super::{NextAction, Run},
@@ -38,6 +38,16 @@ pub struct Cancels {
     pub unreadable: Vec<RunId>,
 }
 
+impl Cancels {
+    fn add(&mut self, more: Self) {
+        let Self { closed, ended, stop, unreadable } = more;
+        self.closed.extend(closed);
+        self.ended.extend(ended);
+        self.stop.extend(stop);
+        self.unreadable.extend(unreadable);
+    }
+}
+
 /// What a request to cancel asks for, after running runs were flagged.
 #[derive(Debug, PartialEq, Eq)]
 enum CancelStep {
@@ -49,6 +59,8 @@ enum CancelStep {
     End,
     /// It had ended, and whoever asks has not heard of it.
     AnnounceAgain,
+    /// An attempt has begun, which an end for not having started in time does not touch.
+    Leave,
 }
 
 impl CancelStep {
@@ -57,7 +69,17 @@ impl CancelStep {
         match run.status {
             Status::Running if is_held && run.cancel_requested.is_some() => Self::Stop,
             Status::Running if is_held => Self::LookAgain,
-            Status::Running | Status::Queued => Self::End,
+            Status::Running | Status::Queued | Status::Scheduled => Self::End,
+            Status::Finished | Status::Failed | Status::Cancelled => Self::AnnounceAgain,
+        }
+    }
+
+    /// The same where the run is to end only if no attempt of it has begun.
+    fn of_expired(run: &Run) -> Self {
+        match run.status {
+            Status::Running => Self::Leave,
+            Status::Queued | Status::Scheduled if run.attempt > 0 => Self::Leave,
+            Status::Queued | Status::Scheduled => Self::End,
             Status::Finished | Status::Failed | Status::Cancelled => Self::AnnounceAgain,
         }
     }
@@ -69,14 +91,15 @@ impl Ledger {
     /// # Errors
     /// Where that is not known to be done: do it again.
     pub async fn cancel_known(&self, ids: Vec<RunId>) -> Result<Cancels, StoreError> {
-        self.core.cancel_known(ids).await
+        self.core.cancel_known(ids, CancelReason::Requested).await
     }
 }
 
 impl Core {
     pub(super) async fn cancel(&self, requests: &[CancelRequest]) -> Result<Cancels, StoreError> {
         if Safeguard::Tombstone.is_off() {
-            return self.cancel_known(requests.iter().map(|request| request.cancel.run_id()).collect()).await;
+            let all = requests.iter().map(|request| request.cancel.run_id()).collect();
+            return self.cancel_known(all, CancelReason::Requested).await;
         }
         let now = self.mongo.clock().now();
         let tombstones: Vec<Run> =
@@ -86,33 +109,45 @@ impl Core {
             return Err(error);
         }
         let known: Vec<usize> = inserted.duplicates.into_iter().map(|(index, _)| index).collect();
-        let mut cancels =
-            self.cancel_known(known.iter().map(|index| tombstones[*index].id).collect()).await?;
+        let is_expired = |index: &&usize| requests[**index].cancel.reason == CancelReason::Expired;
+        let (expired, requested): (Vec<&usize>, Vec<&usize>) = known.iter().partition(is_expired);
+        let ids = |of: Vec<&usize>| of.into_iter().map(|index| tombstones[*index].id).collect();
+        let mut cancels = self.cancel_known(ids(requested), CancelReason::Requested).await?;
+        cancels.add(self.cancel_known(ids(expired), CancelReason::Expired).await?);
         let fresh = tombstones.into_iter().enumerate().filter(|(index, _)| !known.contains(index));
         cancels.closed.extend(fresh.map(|(_, run)| run));
         Ok(cancels)
     }
 
-    /// Cancels runs that the ledger knows.
-    async fn cancel_known(&self, mut ids: Vec<RunId>) -> Result<Cancels, StoreError> {
+    /// Cancels runs that the ledger knows; for the reason `expired` only those of which no attempt has begun.
+    async fn cancel_known(&self, mut ids: Vec<RunId>, reason: CancelReason) -> Result<Cancels, StoreError> {
         let mut cancels = Cancels::default();
         for _ in 0..ROUNDS {
             if ids.is_empty() {
                 return Ok(cancels);
             }
-            self.flag_running(&ids).await?;
+            let is_expired = reason == CancelReason::Expired;
+            if !is_expired {
+                self.flag_running(&ids).await?;
+            }
             let now = self.mongo.clock().now();
             let texts: Vec<String> = ids.iter().map(RunId::to_string).collect();
             let (mut changes, mut again) = (Vec::new(), Vec::new());
             let found = self.find(doc! { "_id": { "$in": texts } }).await?;
             cancels.unreadable.extend(found.unreadable);
             for run in found.runs {
-                match CancelStep::of(&run, now) {
+                let step = if is_expired { CancelStep::of_expired(&run) } else { CancelStep::of(&run, now) };
+                match step {
+                    CancelStep::Leave => {}
                     CancelStep::Stop => cancels.stop.push(run),
                     CancelStep::LookAgain => again.push(run.id),
                     CancelStep::End => {
                         again.push(run.id);
-                        let next = Run { cancel_requested: Some(true), ..run.clone() }.given_up(now);
+                        let next = if is_expired {
+                            run.expired(now)
+                        } else {
+                            Run { cancel_requested: Some(true), ..run.clone() }.given_up(now)
+                        };
                         changes.push((run, next));
                     }
                     CancelStep::AnnounceAgain => {
@@ -171,5 +206,23 @@ mod tests {
         ] {
             assert_eq!(CancelStep::of(&run, at(seconds)), step, "{run:?}");
         }
+    }
+
+    #[test]
+    fn what_did_not_start_in_time_ends_unless_an_attempt_has_begun() {
+        let waits =
+            running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(40), None), at(5), at(10));
+        let unclaimed = Run { status: Status::Queued, attempt: 0, worker: None, ..running() };
+        let ended = running().ended(AttemptEnd::Finished(None), at(5), at(10));
+        for (run, step) in [
+            (running(), CancelStep::Leave),
+            (waits, CancelStep::Leave),
+            (unclaimed.clone(), CancelStep::End),
+            (ended, CancelStep::AnnounceAgain),
+        ] {
+            assert_eq!(CancelStep::of_expired(&run), step, "{run:?}");
+        }
+        let expired = unclaimed.expired(at(7));
+        assert_eq!((expired.status, expired.reason), (Status::Cancelled, Some(CancelReason::Expired)));
     }
 }

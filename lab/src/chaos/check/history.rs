@@ -81,7 +81,7 @@ fn attempts(run: &Run) -> Option<String> {
         Status::Finished => last == Some(AttemptOutcome::Finished),
         Status::Failed => matches!(last, Some(AttemptOutcome::Failed | AttemptOutcome::Lost)),
         Status::Cancelled => last != Some(AttemptOutcome::Finished),
-        Status::Queued | Status::Running => true,
+        Status::Scheduled | Status::Queued | Status::Running => true,
     };
     (!fits).then(|| format!("is {} after an attempt that was {last:?}", run.status))
 }

@@ -53,7 +53,7 @@ fn unjustified(run: &Run, script: &Script, cancel_asked: bool, record: &Record) 
             (!slow).then(|| format!("attempt {} was to take {takes} s and is over its time", run.attempt))
         }
         Status::Cancelled => (!cancel_asked).then(|| "is cancelled, and nobody asked for that".into()),
-        Status::Queued | Status::Running => Some(format!("is {}", run.status)),
+        Status::Scheduled | Status::Queued | Status::Running => Some(format!("is {}", run.status)),
     }
 }
 
