@@ -1,9 +1,10 @@
 //! What tries Hasty hard: [`mod@bench`] measures it under load, and [`chaos`] runs jobs while everything is killed, paused,
 //! cut off and set back, and checks that the promises held. [`users`] kills the members of a replica set below users who are
-//! created, read and changed. Each starts a stack of its own.
+//! created, read and changed. [`delayed`] measures how promptly jobs run whose time has come. Each starts a stack of its own.
 
 pub mod bench;
 pub mod chaos;
+pub mod delayed;
 pub mod proxy;
 pub mod users;
 

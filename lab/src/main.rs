@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab::{bench, chaos, users};
+use lab::{bench, chaos, delayed, users};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Bench(Box<bench::Options>),
     /// Runs jobs while everything is killed, paused, cut off and set back, and checks that the promises held
     Chaos(chaos::Options),
+    /// Measures how promptly jobs run whose time has come, and what ordinary ones take meanwhile
+    Delayed(delayed::Options),
     /// Kills each member of a replica set in turn while users are created, read and changed, and says what stood still
     Users(users::Options),
 }
@@ -28,13 +30,14 @@ fn main() -> ExitCode {
     let runtime = match command {
         // The load generator is to take no more of the machine than it must.
         Command::Bench(_) => Builder::new_current_thread().enable_all().build(),
-        Command::Chaos(_) | Command::Users(_) => Runtime::new(),
+        Command::Chaos(_) | Command::Delayed(_) | Command::Users(_) => Runtime::new(),
     };
     let runtime = runtime.expect("a runtime can be started");
     let ended = runtime.block_on(async {
         match command {
             Command::Bench(options) => bench::command(*options).await,
             Command::Chaos(options) => chaos::command(options).await,
+            Command::Delayed(options) => delayed::command(options).await,
             Command::Users(options) => users::command(options).await,
         }
     });
