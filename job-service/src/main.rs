@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use job_service::{
     App,
     history::History,
-    kinds::Registry,
+    kinds::{self, Registry},
     settings::{Settings, WorkerSettings},
     worker,
 };
@@ -36,15 +36,32 @@ enum Command {
     /// Make one attempt, ordered on standard input; what workers start for runs that lost two leases.
     #[command(hide = true)]
     Attempt,
+    /// Run one program, ordered on standard input; what workers start for jobs of kind `command`.
+    #[command(hide = true)]
+    Supervise,
+    /// Become a program within limits; what supervisors start.
+    #[command(hide = true)]
+    Launch {
+        /// Its limits, as JSON.
+        plan: String,
+        /// Its arguments.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> std::io::Result<ExitCode> {
+    let command = match Cli::parse().command.unwrap_or(Command::Serve) {
+        // These know no settings: a program must not find them in their environments.
+        Command::Supervise => return Ok(kinds::supervise()),
+        Command::Launch { plan, args } => return Ok(kinds::launch(&plan, &args)),
+        command => command,
+    };
     failpoints::setup();
-    process::run_to_exit(run())
+    process::run_to_exit(run(command))
 }
 
-async fn run() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or(Command::Serve);
+async fn run(command: Command) -> ExitCode {
     let ReadOut { values: settings, effective, .. } = match process::settings_or_exit::<Settings>(SERVICE) {
         Ok(settings) => settings,
         Err(code) => return code,
@@ -55,6 +72,9 @@ async fn run() -> ExitCode {
         Command::Once => once(settings).await,
         Command::Healthcheck => health::check(settings.health_addr).await,
         Command::Attempt => attempt(&settings.worker).await,
+        Command::Supervise | Command::Launch { .. } => {
+            unreachable!("they are done before there are settings")
+        }
     };
     process::exit_code(SERVICE, done)
 }

@@ -9,7 +9,10 @@ use service_kit::{
 };
 use shared_events::Queue;
 
-use crate::worker::{RetryPolicy, Ticks};
+use crate::{
+    kinds::AllowedPrograms,
+    worker::{RetryPolicy, Ticks},
+};
 
 /// All settings of a worker.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct WorkerSettings {
     pub retry_base: Duration,
     /// Where jobs of kind `http` may go besides public addresses.
     pub http_allow: Allowed,
+    /// Which programs jobs of kind `command` may run; where none, the kind is not served.
+    pub command_allow: AllowedPrograms,
     /// Whether the `fault` kind is served, for tests.
     pub faults: bool,
     /// How long a run waits for a worker that has a handler for its kind.
@@ -141,6 +146,15 @@ impl WorkerSettings {
                     "where jobs of kind `http` may go besides public addresses; all of a named host's addresses are allowed",
                 )
                 .values("hosts (`hooks.internal`, `*.svc.example`), addresses and ranges (`10.1.0.0/16`), separated by commas")
+                .optional()
+                .unwrap_or_default(),
+            command_allow: from
+                .setting(
+                    "COMMAND_ALLOW",
+                    "which programs jobs of kind `command` may run; where empty, the worker does not do that kind \
+                     ([kind-command.md](kind-command.md))",
+                )
+                .values("names, which are looked up in the usual folders, and absolute paths, separated by commas")
                 .optional()
                 .unwrap_or_default(),
             faults: from

@@ -90,12 +90,13 @@ async fn kinds_are_listed_with_the_schema_that_jobs_are_checked_by() {
     let kinds = app.get("/v1/kinds").await.expect(200).json();
     let kinds = kinds["kinds"].as_array().unwrap();
     let names: Vec<&str> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(names, ["http", "noop", "shuffle", "sleep"]);
+    assert_eq!(names, ["command", "http", "noop", "shuffle", "sleep"]);
     for kind in kinds {
         let job = json!({ "kind": kind["kind"], "payload": kind["example"] });
         app.post("/v1/jobs", &job).await.expect(201);
     }
-    let too_long = &kinds[3]["payload_schema"]["properties"]["max_s"]["maximum"];
+    let sleep = kinds.iter().find(|kind| kind["kind"] == "sleep").unwrap();
+    let too_long = &sleep["payload_schema"]["properties"]["max_s"]["maximum"];
     let job = json!({ "kind": "sleep", "payload": { "max_s": too_long.as_f64().unwrap() + 1.0, "naps": 1 } });
     let problem = app.post("/v1/jobs", &job).await.expect(422).problem();
     let mut fields = problem.fields();

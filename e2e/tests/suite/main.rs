@@ -11,6 +11,7 @@ mod broker_users;
 mod changes;
 mod chaos;
 mod clients;
+mod commands;
 mod crashes;
 mod dead_connections;
 mod delayed;

@@ -1,6 +1,7 @@
 //! The kinds of jobs that this worker can do: one file each, behind one trait. To add a kind, write
 //! its payload type and its handler, and add its line to [`Registry::new`] (`docs/adding-a-kind.md`).
 
+mod command;
 mod context;
 mod fault;
 mod http;
@@ -8,6 +9,7 @@ mod noop;
 mod shuffle;
 mod sleep;
 
+pub use command::{AllowedPrograms, BadProgram, launch, supervise};
 pub use context::{Context, Progress};
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
@@ -131,11 +133,14 @@ impl Registry {
     /// # Errors
     /// Where one can not be set up.
     pub fn new(settings: &WorkerSettings, history: &History) -> anyhow::Result<Self> {
-        let registry = Self::default()
+        let mut registry = Self::default()
             .with(http::HttpHandler::new(&settings.http_allow)?)
             .with(noop::NoopHandler)
             .with(shuffle::ShuffleHandler)
             .with(sleep::SleepHandler);
+        if !settings.command_allow.is_empty() {
+            registry = registry.with(command::CommandHandler::new(settings.command_allow.clone()));
+        }
         Ok(if settings.faults { registry.with(fault::FaultHandler(history.clone())) } else { registry })
     }
 

@@ -5,6 +5,7 @@
 //! are shown.
 
 mod built_in;
+mod command;
 mod http;
 mod schema;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use built_in::{Noop, Shuffle, Sleep};
+pub use command::{Command, ExitStatus};
 pub use http::{Http, HttpMethod, HttpStatus};
 pub use schema::{PayloadSchema, without_null};
 
@@ -78,6 +80,7 @@ impl BuiltInKind {
 
 static BUILT_IN: LazyLock<Vec<BuiltInKind>> = LazyLock::new(|| {
     vec![
+        BuiltInKind::of::<Command>(),
         BuiltInKind::of::<Http>(),
         BuiltInKind::of::<Noop>(),
         BuiltInKind::of::<Shuffle>(),
