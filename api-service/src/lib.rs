@@ -43,6 +43,7 @@ use crate::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
     },
     queues::{EndedCounts, Queues, exchange},
+    schedules::{ScheduleStore, Scheduler, Schedules},
     settings::Settings,
     status::{AppliedBytes, Broadcasts, Events, MakeRoom, PACING, StatusStore, StreamOrder, UnmatchedEvents},
     users::{UserStore, Users},
@@ -67,6 +68,7 @@ struct Parts {
     jobs: Jobs,
     queues: Queues,
     users: UserStore,
+    scheduler: Scheduler,
     unmarking: Arc<Unmarking>,
     generations: StreamGenerations,
     states: StreamStates,
@@ -121,7 +123,17 @@ impl App {
         let lifecycle = Lifecycle::new(jobs.clone(), outbox, ends, waiters, relay_after);
         let workers = Workers::new(broker.clone());
         let queues = Queues::new(jobs.mongo().clone(), counts);
+        let scheduler = Scheduler {
+            store: ScheduleStore::new(jobs.mongo().clone()),
+            creator: creator.clone(),
+            lifecycle: lifecycle.clone(),
+            jobs: jobs.clone(),
+            kept: limits.firings_kept,
+            wake: Arc::default(),
+        };
+        let schedules = Schedules::new(scheduler.store.clone(), scheduler.clone());
         let data = RouteData {
+            schedules: Data::new(schedules),
             creator: Data::new(creator),
             jobs: Data::new(jobs.clone()),
             lifecycle: Data::new(lifecycle),
@@ -139,6 +151,7 @@ impl App {
             jobs,
             queues,
             users,
+            scheduler,
             unmarking,
             generations,
             states,
@@ -194,17 +207,24 @@ fn domains(app: &mut ServiceConfig<'_>) {
     app.configure(stats::configure);
     app.configure(workers::configure);
     app.configure(users::configure);
+    app.configure(schedules::configure);
     app.configure(legacy::configure);
 }
 
 /// The list of types of problems, a line a domain.
 #[must_use]
 pub fn problem_types() -> Vec<&'static ProblemType> {
-    [types::COMMON, jobs::PROBLEM_TYPES, workers::PROBLEM_TYPES, users::PROBLEM_TYPES]
-        .concat()
-        .into_iter()
-        .chain(types::OF_NGINX)
-        .collect()
+    [
+        types::COMMON,
+        jobs::PROBLEM_TYPES,
+        workers::PROBLEM_TYPES,
+        users::PROBLEM_TYPES,
+        schedules::PROBLEM_TYPES,
+    ]
+    .concat()
+    .into_iter()
+    .chain(types::OF_NGINX)
+    .collect()
 }
 
 /// The API's document (OpenAPI 3.1).
@@ -233,22 +253,36 @@ struct RouteData {
     backlog: Data<Backlog>,
     work: Data<WorkSettings>,
     users: Data<Users>,
+    schedules: Data<Schedules>,
 }
 
 /// The routes, and what they need.
 fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     move |app| {
-        let RouteData { creator, jobs, lifecycle, queues, workers, backlog, work, users } = data.clone();
+        let RouteData { creator, jobs, lifecycle, queues, workers, backlog, work, users, schedules } =
+            data.clone();
         app.app_data(creator).app_data(jobs).app_data(lifecycle);
         app.app_data(queues).app_data(workers).app_data(backlog).app_data(work).app_data(users);
+        app.app_data(schedules);
         domains(app);
     }
 }
 
 /// The list of background tasks.
 fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundTasks {
-    let Parts { jobs, queues, users, unmarking, generations, states, store, broadcasts, workers, settings } =
-        parts;
+    let Parts {
+        jobs,
+        queues,
+        users,
+        scheduler,
+        unmarking,
+        generations,
+        states,
+        store,
+        broadcasts,
+        workers,
+        settings,
+    } = parts;
     let (mongo, wait) = (jobs.mongo().clone(), settings.common.unreadable_wait);
     let applied = Arc::<AppliedBytes>::default();
     let reconciler = Reconciler {
@@ -283,6 +317,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     let members = mongo.clone();
     tasks.start("secondaries", |stop| async move { members.measure_secondaries(&stop).await });
     tasks.start("users", |stop| async move { users.prepare_soon(&stop).await });
+    tasks.start("schedules", |stop| async move { scheduler.run(&stop).await });
     tasks.start("database", |stop| async move { jobs.prepare_and_follow_clock(&stop).await });
     tasks.start("relay", |stop| async move { relay.scan(&stop).await });
     tasks.start("promotion", |stop| async move { promoter.promote(&stop).await });

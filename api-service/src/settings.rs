@@ -35,6 +35,8 @@ pub struct JobSettings {
     pub rerun_window: Duration,
     /// How many announcements may wait before new jobs are refused.
     pub outbox_max: u64,
+    /// How long the firings of schedules are remembered.
+    pub firings_kept: Duration,
     /// How often the broker's store is looked at, and what has been silent for long.
     pub reconcile: Duration,
     /// How long an announced job may be silent before it is looked at; grows with the job's age.
@@ -81,6 +83,12 @@ impl JobSettings {
                      used up its share of `JOBS` count for that queue alone",
                 )
                 .number(1_000_000, 1..=1_000_000_000),
+            firings_kept: from
+                .setting(
+                    "FIRINGS_KEPT_S",
+                    "how long it is remembered what a schedule has fired for; a backfill reaches back no further",
+                )
+                .seconds(34_560_000.0, 5_184_000.0..=315_360_000.0),
             reconcile: from
                 .setting(
                     "RECONCILE_S",

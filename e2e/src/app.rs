@@ -128,6 +128,15 @@ impl App {
         jobs.count_documents(filter).await.expect("the jobs can be counted")
     }
 
+    /// How many records of schedules' firings the api-service has stored.
+    ///
+    /// # Panics
+    /// Where its database cannot be read.
+    pub async fn firings(&self, filter: Document) -> u64 {
+        let firings = collection::<Document>(self.stack.api_mongo(), "hasty_api", "firings").await;
+        firings.count_documents(filter).await.expect("the firings can be counted")
+    }
+
     /// Takes the api-service's database away, as if it had never been used.
     ///
     /// # Panics

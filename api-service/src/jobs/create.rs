@@ -21,10 +21,10 @@ const ROUNDS: usize = 10;
 /// Creates jobs.
 #[derive(Clone)]
 pub struct Creator {
-    jobs: Jobs,
-    outbox: Arc<dyn Outbox>,
+    pub(super) jobs: Jobs,
+    pub(super) outbox: Arc<dyn Outbox>,
     rerun_window: Duration,
-    announce_after: Duration,
+    pub(super) announce_after: Duration,
     runtime: Handle,
 }
 
@@ -135,7 +135,7 @@ impl Creator {
     /// In a task of its own: a client that goes away ends its request's future, and a job that was
     /// stored by then would be left to the scan. On the runtime of the database's and the broker's
     /// connections, where no step has to wake another thread.
-    async fn to_the_end<T: Send + 'static>(
+    pub(super) async fn to_the_end<T: Send + 'static>(
         &self,
         creating: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, CreateError> {
@@ -198,7 +198,7 @@ impl Creator {
         }
     }
 
-    async fn free_dedup_key_that_is_over(&self, job: &Job) -> Result<(), CreateError> {
+    pub(super) async fn free_dedup_key_that_is_over(&self, job: &Job) -> Result<(), CreateError> {
         let Some(object_id) = job.object_id.as_deref() else { return Ok(()) };
         let holder = self.jobs.holder(UniqueKey::Dedup, object_id, true).await?;
         let Some(holder) = holder else { return Ok(()) };

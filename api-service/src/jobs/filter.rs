@@ -6,11 +6,15 @@ use bson::{DateTime, Document, Uuid, doc};
 use shared_events::{Kind, Queue, Status, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{model::date, new_job::ObjectId, store::Load};
+use super::{
+    model::date,
+    new_job::ObjectId,
+    store::{Load, SCHEDULE_FIELD},
+};
 use crate::http::read::{
     Both, CommaSeparated, Fields, Mistake, MistakeCode, Number, ReadFields, StringValue,
 };
-use crate::idempotency::CanonicalObject;
+use crate::{idempotency::CanonicalObject, schedules::ScheduleId};
 
 /// What tokens start with: their version, which stands for their form and for what the fingerprint is made of.
 const TOKEN_VERSION: &str = "v1-";
@@ -29,6 +33,8 @@ pub struct Filter {
     /// This object.
     #[param(inline)]
     pub object_id: Option<ObjectId>,
+    /// Created by this schedule.
+    pub schedule: Option<ScheduleId>,
     /// Created at or after.
     pub created_after: Option<Timestamp>,
     /// Created before.
@@ -194,7 +200,7 @@ impl Filter {
     }
 
     fn canonical(&self) -> CanonicalObject {
-        let Self { status, queue, kind, object_id, created_after, created_before } = self;
+        let Self { status, queue, kind, object_id, schedule, created_after, created_before } = self;
         let mut status: Vec<&str> =
             status.iter().flat_map(|status| &status.0).map(|status| status.as_str()).collect();
         status.sort_unstable();
@@ -204,6 +210,7 @@ impl Filter {
         filters.add("queue", queue, &None);
         filters.add("kind", kind, &None);
         filters.add("object_id", &object_id.as_deref(), &None);
+        filters.add("schedule", schedule, &None);
         filters.add("created_after", created_after, &None);
         filters.add("created_before", created_before, &None);
         filters
@@ -245,6 +252,9 @@ impl Filter {
         }
         if let Some(object_id) = &self.object_id {
             conditions.insert("object_id", &**object_id);
+        }
+        if let Some(schedule) = &self.schedule {
+            conditions.insert(SCHEDULE_FIELD, schedule.as_str());
         }
         let (after, before) = (self.created_after.map(date), self.created_before.map(date));
         let range: Document = [("$gte", after), ("$lt", before)]

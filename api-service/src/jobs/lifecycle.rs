@@ -89,6 +89,15 @@ impl Lifecycle {
     /// [`LifecycleError`].
     pub async fn cancel(&self, id: JobId, reason: Option<&str>) -> Result<(), LifecycleError> {
         let ended = self.waiters.ended(id);
+        let run = self.request_cancel(id, reason).await?;
+        self.wait_for_end(run, ended, id, CANCEL_WAIT).await
+    }
+
+    /// Has a job cancelled, and does not wait for its end; says which run.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub async fn request_cancel(&self, id: JobId, reason: Option<&str>) -> Result<u32, LifecycleError> {
         let job = self.brief(id).await?;
         if job.status.is_terminal() {
             return Err(LifecycleError::AlreadyEnded(job.status));
@@ -98,7 +107,7 @@ impl Lifecycle {
         if job.status == Status::Scheduled
             && self.end_scheduled(std::slice::from_ref(&job), reason).await? == 1
         {
-            return Ok(());
+            return Ok(run);
         }
         if self.jobs.request_cancel(std::slice::from_ref(&job), reason, announce_by).await? == 1 {
             failpoint("api.cancel.stored");
@@ -107,7 +116,7 @@ impl Lifecycle {
             let job = Job { next_action, epoch, expiry_asked_at: None, ..job };
             self.outbox.announce_soon(Arc::new(job)).await;
         }
-        self.wait_for_end(run, ended, id, CANCEL_WAIT).await
+        Ok(run)
     }
 
     /// Starts the next run of a job that has ended.

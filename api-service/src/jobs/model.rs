@@ -7,7 +7,7 @@ use shared_events::{
     Priority, Queue, RetryPauses, Status, Timestamp, TraceContext, WorkerId,
 };
 
-use super::{Announced, NextAction};
+use super::{Announced, NextAction, OfSchedule};
 
 /// A job's document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Job {
     /// How often it was changed while it was scheduled; a change compares it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub revision: i64,
+    /// The schedule that created it, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<OfSchedule>,
     /// When it was created.
     pub created_at: DateTime,
     /// The trace of the request that created it.

@@ -160,6 +160,7 @@ impl NewJob {
             run_at,
             start_within_s,
             revision: 0,
+            schedule: None,
             created_at: now,
             trace: Some(trace),
             run: 1,

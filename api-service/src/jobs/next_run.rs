@@ -51,6 +51,7 @@ impl Job {
             timeout_s: self.timeout_s,
             max_attempts: self.max_attempts,
             keep_s: self.keep_s,
+            schedule: self.schedule.clone(),
             retry: self.retry,
             run_at: self.run_at,
             start_within_s: self.start_within_s,

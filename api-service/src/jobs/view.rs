@@ -49,6 +49,12 @@ pub(super) struct JobView<'a> {
     /// Within how many seconds an attempt of a run is to begin, where that was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     start_within_s: Option<u32>,
+    /// The schedule that created it, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<&'a str>,
+    /// Of a schedule's job: the time that it was due at, or asked for by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Timestamp>,
     /// When it was created.
     created_at: Timestamp,
     /// When its latest attempt started.
@@ -125,6 +131,8 @@ impl<'a> From<&'a Job> for JobView<'a> {
             retry: job.retry,
             run_at: job.run_at.map(timestamp),
             start_within_s: job.start_within_s,
+            schedule: job.schedule.as_ref().map(|of| of.id.as_str()),
+            due_at: job.schedule.as_ref().map(|of| timestamp(of.due_at)),
             created_at: timestamp(job.created_at),
             started_at: job.started_at.map(timestamp),
             next_at: job.next_at.filter(|_| waits).map(timestamp),

@@ -34,10 +34,12 @@ enum Story {
     Retry,
     /// A job that has ended is deleted.
     Delete,
+    /// A schedule fires.
+    Schedule,
 }
 
 /// Every gap, and what is going on there. Those of `api.` are the api-service's, `job.` the job-service's.
-const GAPS: [(&str, Story); 34] = [
+const GAPS: [(&str, Story); 37] = [
     ("api.create.read", Story::Create),
     ("api.create.stored", Story::Create),
     ("api.relay.taken", Story::Create),
@@ -58,6 +60,9 @@ const GAPS: [(&str, Story); 34] = [
     ("api.retry.copied", Story::Retry),
     ("api.retry.stored", Story::Retry),
     ("api.delete.removed", Story::Delete),
+    ("api.schedules.recorded", Story::Schedule),
+    ("api.schedules.advanced", Story::Schedule),
+    ("api.schedules.created", Story::Schedule),
     ("job.fetch.fetched", Story::Create),
     ("job.claim.stored", Story::Create),
     ("job.lease.renewed", Story::Long),
@@ -90,6 +95,11 @@ async fn an_api_service_that_dies_while_a_job_is_changed_leaves_nothing_that_doe
         ["api.cancel", "api.change", "api.retry", "api.delete"].iter().any(|of| gap.starts_with(of))
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_api_service_that_dies_while_a_schedule_fires_leaves_nothing_that_does_not_heal() {
+    play(|gap, _| gap.starts_with("api.schedules")).await;
 }
 
 #[tokio::test]
@@ -135,6 +145,7 @@ impl Scene<'_> {
             Story::CancelScheduled => self.cancel_scheduled().await,
             Story::Retry => self.retry().await,
             Story::Delete => self.delete().await,
+            Story::Schedule => self.schedule().await,
         }
     }
 
@@ -212,6 +223,31 @@ impl Scene<'_> {
         let path = format!("/v1/jobs/{}", job.id);
         self.through_death(|| self.app.request(Method::DELETE, &path)).await;
         assert_eq!(self.app.get(&path).await.status, 404, "{}", self.gap);
+    }
+
+    /// It is due once, and has one job, whose firing is at its end.
+    async fn schedule(&self) {
+        self.arm().await;
+        let path = format!("/v1/schedules/gap-{}", self.key);
+        let soon = time::OffsetDateTime::now_utc() + Duration::from_millis(1500);
+        let at = soon.format(&time::format_description::well_known::Rfc3339).expect("a time");
+        let schedule = serde_json::json!({ "at": at, "template": NewJob::noop() });
+        let request = || self.app.request(Method::PUT, &path).header("If-None-Match", "*").json(&schedule);
+        self.through_death(request).await.expect(201);
+        let fired = || async {
+            let firings = self.app.get(&format!("{path}/firings")).await.expect(200).json();
+            let all = firings["firings"].as_array().cloned().unwrap_or_default();
+            match all.as_slice() {
+                [one] if one["status"] == "fired" => Ok(one["job_id"].clone()),
+                _ => Err(firings.to_string()),
+            }
+        };
+        let job = poll::until("the schedule to have fired", PATIENCE, fired).await.expect(self.gap);
+        let listed = self.app.get(&format!("/v1/jobs?schedule=gap-{}", self.key)).await.expect(200).json();
+        let jobs = listed["jobs"].as_array().expect("a list");
+        assert_eq!((jobs.len(), &jobs[0]["id"]), (1, &job), "{}", self.gap);
+        let job = self.app.get(&format!("/v1/jobs/{}", job.as_str().expect("an id"))).await.expect(200).job();
+        self.ends(&job, Status::Finished).await;
     }
 
     /// The process of this gap.

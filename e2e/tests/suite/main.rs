@@ -52,6 +52,7 @@ mod retention;
 mod retries;
 mod room;
 mod safeguards;
+mod schedules;
 mod settings;
 mod shutdown;
 mod stops;

@@ -123,6 +123,17 @@ impl FieldValue for JsonText {
     }
 }
 
+impl FieldValue for bool {
+    fn from_json(json: &RawValue) -> Result<Self, Mistake> {
+        serde_json::from_str(json.get())
+            .map_err(|_| Mistake::new(MistakeCode::WrongType, "must be true or false"))
+    }
+
+    fn from_text(text: &str) -> Result<Self, Mistake> {
+        text.parse().map_err(|_| Mistake::new(MistakeCode::WrongFormat, "must be true or false"))
+    }
+}
+
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number<const MIN: u32, const MAX: u32>(u32);

@@ -23,6 +23,7 @@ fn ended() -> Job {
         run_at: None,
         start_within_s: None,
         revision: 0,
+        schedule: None,
         created_at: at,
         trace: None,
         run: 2,

@@ -10,11 +10,12 @@ use tracing::info;
 use super::{
     super::{Job, NextAction},
     DEDUP_KEY, EARLIER_RUNS, IDEMPOTENCY_KEY, JOBS, Jobs, KEPT_INDEX, OPEN_JOBS_INDEX, UniqueKey,
+    by_schedule,
 };
 
 impl Jobs {
     /// Makes sure, once, that the indexes are there: two that are unique, one of all that has not ended, one for all
-    /// next actions, one for what waits for room in the broker, one for what is to start by some time, one for what says
+    /// next actions, one for what waits for room in the broker, one for what is to start by some time, one of schedules' jobs, one for what says
     /// itself how long it is kept, and one by which the database removes stubs whose time is over.
     ///
     /// # Errors
@@ -61,6 +62,8 @@ impl Jobs {
                 .keys(doc! { "queue": 1, "status": 1, "priority": 1, "_id": 1 })
                 .options(open.build())
                 .build(),
+            // Has an entry for a job of a schedule, and for no other.
+            by_schedule(),
             // Has an entry for a job that says itself how long it is kept, and for no other.
             IndexModel::builder().keys(doc! { "keep_s": 1, "ended_at": 1 }).options(kept.build()).build(),
         ];

@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, Uuid, doc};
 use futures::TryStreamExt;
-use mongodb::options::FindOptions;
+use mongodb::options::{FindOptions, Hint};
 use service_kit::{
     StoreError,
     mongo::{Fitting, Query, Read},
@@ -11,6 +11,7 @@ use service_kit::{
 use super::{
     super::{Job, filter::PageRequest, model::LARGE},
     JOBS, Jobs,
+    of_schedules::{SCHEDULE_FIELD, schedule_hint},
 };
 
 /// The most jobs, and stubs of jobs that are gone, that one page looks at, however few of them pass the filters.
@@ -75,7 +76,10 @@ impl Jobs {
     /// Where the database does not answer.
     pub async fn page(&self, request: &PageRequest, also: Document, load: Load) -> Result<Page, StoreError> {
         let mut bounds = request.filter.id_bounds(request.below);
-        let last_looked_at = self.id_at(bounds.clone(), LOOKS_AT - 1).await?;
+        // Jobs of a schedule have an index of their own.
+        let schedule = request.filter.schedule.as_ref();
+        let hint = schedule.map_or_else(by_id, |_| schedule_hint());
+        let last_looked_at = self.id_at(request, bounds.clone(), LOOKS_AT - 1).await?;
         if let Some(last) = last_looked_at {
             bounds.insert("$gte", last);
         }
@@ -85,7 +89,7 @@ impl Jobs {
             filter.insert("_id", bounds);
         }
         if load == Load::BRIEF {
-            let read = self.newest(filter, request.size, load).await?;
+            let read = self.newest(filter, request.size, load, hint).await?;
             // A full page goes on after its last job, readable or not; a short one where the looking ended.
             let is_full = read.looked_at() == request.size;
             let next = if is_full { read.last.as_ref().and_then(uuid) } else { last_looked_at };
@@ -94,7 +98,7 @@ impl Jobs {
         let query = Query {
             filter: filter.clone(),
             sort: Some(doc! { "_id": -1 }),
-            hint: Some(by_id()),
+            hint: Some(hint.clone()),
             without: load.without,
             most: request.size,
             max_bytes: load.max_bytes,
@@ -104,29 +108,45 @@ impl Jobs {
         let next = if cut || ids.len() == request.size { last } else { last_looked_at };
         // Changed since, they may not pass any more.
         filter.insert("_id", doc! { "$in": ids });
-        Ok(Page::of(self.newest(filter, request.size, load).await?, next))
+        Ok(Page::of(self.newest(filter, request.size, load, hint).await?, next))
     }
 
-    async fn newest(&self, filter: Document, most: usize, load: Load) -> Result<Read<Job>, StoreError> {
+    async fn newest(
+        &self,
+        filter: Document,
+        most: usize,
+        load: Load,
+        hint: Hint,
+    ) -> Result<Read<Job>, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let left_out: Document = load.without.iter().map(|field| ((*field).to_owned(), 0.into())).collect();
         let options = FindOptions::builder().projection(left_out).sort(doc! { "_id": -1 }).limit(most);
-        self.mongo.read(JOBS, filter, options.hint(by_id()).build()).await
+        self.mongo.read(JOBS, filter, options.hint(hint).build()).await
     }
 
-    /// The id that many places below the upper bound; answered from the primary index alone.
-    async fn id_at(&self, bounds: Document, place: u64) -> Result<Option<Uuid>, StoreError> {
-        let filter = if bounds.is_empty() {
-            Document::new()
-        } else {
-            doc! { "_id": bounds }
-        };
+    /// The id that many places below the upper bound, of the schedule's jobs where it is about one; answered from an
+    /// index alone.
+    async fn id_at(
+        &self,
+        request: &PageRequest,
+        bounds: Document,
+        place: u64,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let mut filter = Document::new();
+        if !bounds.is_empty() {
+            filter.insert("_id", bounds);
+        }
+        let mut hint = by_id();
+        if let Some(schedule) = &request.filter.schedule {
+            filter.insert(SCHEDULE_FIELD, schedule.as_str());
+            hint = schedule_hint();
+        }
         let jobs = self.mongo.collection::<Document>(JOBS);
         let found = self
             .mongo
             .run(async move {
                 let ids = jobs.find(filter).sort(doc! { "_id": -1 }).skip(place).limit(1);
-                ids.projection(doc! { "_id": 1 }).hint(by_id()).await?.try_next().await
+                ids.projection(doc! { "_id": 1 }).hint(hint).await?.try_next().await
             })
             .await?;
         Ok(found.and_then(|document: Document| document.get("_id").and_then(uuid)))
@@ -140,6 +160,6 @@ fn uuid(id: &Bson) -> Option<Uuid> {
     }
 }
 
-fn by_id() -> mongodb::options::Hint {
+fn by_id() -> Hint {
     mongodb::options::Hint::Keys(doc! { "_id": 1 })
 }

@@ -3,12 +3,14 @@
 mod gone;
 mod indexes;
 mod list;
+mod of_schedules;
 mod runs;
 mod scheduled;
 
 pub use gone::Stub;
 pub(super) use gone::{Holder, Kept};
 pub(super) use list::Load;
+pub(super) use of_schedules::{SCHEDULE_FIELD, by_schedule};
 pub(super) use runs::EARLIER_BYTES;
 
 use std::{sync::Arc, time::Duration};

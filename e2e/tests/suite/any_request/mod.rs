@@ -45,7 +45,8 @@ async fn any_request_gets_an_answer_that_is_allowed_and_a_refused_one_changes_no
     let app = App::start(Stack::builder().api(2).workers(1)).await;
     let jobs = app.jobs().await;
     let users = jobs.client().database("hasty_api").collection("users");
-    let stored = async || stored(&jobs, &users).await;
+    let schedules = jobs.client().database("hasty_api").collection("schedules");
+    let stored = async || stored(&jobs, &users, &schedules).await;
     let (mut random, mut ids) = (StdRng::seed_from_u64(seed.into()), Vec::new());
     let mut before = stored().await;
     for number in 0..count {
@@ -70,6 +71,14 @@ async fn any_request_gets_an_answer_that_is_allowed_and_a_refused_one_changes_no
             Change::Users(more) => {
                 after.users == before.users + more
                     && Stored { users: before.users, versions: before.versions, ..after } == before
+            }
+            Change::Schedules(more) => {
+                after.schedules == before.schedules + more
+                    && Stored {
+                        schedules: before.schedules,
+                        schedule_versions: before.schedule_versions,
+                        ..after
+                    } == before
             }
             Change::NotSaid => true,
         };
@@ -96,16 +105,27 @@ struct Stored {
     users: i64,
     /// Of all users together.
     versions: i64,
+    schedules: i64,
+    /// Of all schedules together.
+    schedule_versions: i64,
 }
 
-async fn stored(jobs: &Collection<Document>, users: &Collection<Document>) -> Stored {
+async fn stored(
+    jobs: &Collection<Document>,
+    users: &Collection<Document>,
+    schedules: &Collection<Document>,
+) -> Stored {
     let asked = doc! { "$cond": [{ "$ifNull": ["$cancel", false] }, 1, 0] };
     let all =
         doc! { "_id": null, "jobs": { "$sum": 1 }, "runs": { "$sum": "$run" }, "cancels": { "$sum": asked } };
     // What stays of a job that is gone has no status, and what stays of a user no version.
-    let jobs = counted(jobs, "status", all).await;
+    // Those of schedules come by themselves.
+    let by_clients = doc! { "status": { "$exists": true }, "schedule": { "$exists": false } };
+    let jobs = counted(jobs, by_clients, all).await;
     let all = doc! { "_id": null, "users": { "$sum": 1 }, "versions": { "$sum": "$version" } };
-    let users = counted(users, "version", all).await;
+    let users = counted(users, doc! { "version": { "$exists": true } }, all).await;
+    let all = doc! { "_id": null, "schedules": { "$sum": 1 }, "versions": { "$sum": "$version" } };
+    let schedules = counted(schedules, doc! { "live_id": { "$exists": true } }, all).await;
     let number = |of: &Document, name| {
         let number =
             of.get(name).map_or(Some(0), |number| number.as_i64().or(number.as_i32().map(i64::from)));
@@ -117,13 +137,14 @@ async fn stored(jobs: &Collection<Document>, users: &Collection<Document>) -> St
         cancels: number(&jobs, "cancels"),
         users: number(&users, "users"),
         versions: number(&users, "versions"),
+        schedules: number(&schedules, "schedules"),
+        schedule_versions: number(&schedules, "versions"),
     }
 }
 
-/// The documents that have a field, taken together; empty where there are none.
-async fn counted(documents: &Collection<Document>, field: &str, all: Document) -> Document {
-    let there = doc! { "$match": { field: { "$exists": true } } };
-    let mut counted = documents.aggregate([there, doc! { "$group": all }]).await.unwrap();
+/// The documents that pass a filter, taken together; empty where there are none.
+async fn counted(documents: &Collection<Document>, filter: Document, all: Document) -> Document {
+    let mut counted = documents.aggregate([doc! { "$match": filter }, doc! { "$group": all }]).await.unwrap();
     counted.try_next().await.unwrap().unwrap_or_default()
 }
 
@@ -135,6 +156,8 @@ enum Change {
     Jobs(i64),
     /// So many users more, or fewer, or another state of one; no job.
     Users(i64),
+    /// The same of schedules.
+    Schedules(i64),
     /// The answer is compressed.
     NotSaid,
 }
@@ -160,6 +183,10 @@ fn change(request: &Request, answer: &RawAnswer) -> Change {
         (Some(Route::Of("/v1/users/{id}" | "/api/user" | "/api/user/")), "PUT" | "PATCH", 200) => {
             Change::Users(0)
         }
+        (Some(Route::Of("/v1/schedules")), "POST", 201)
+        | (Some(Route::Of("/v1/schedules/{id}")), "PUT", 201) => Change::Schedules(1),
+        (Some(Route::Of("/v1/schedules/{id}")), "DELETE", 204) => Change::Schedules(-1),
+        (Some(Route::Of("/v1/schedules/{id}")), "PUT" | "PATCH", 200) => Change::Schedules(0),
         (Some(Route::Of(path)), "POST", 200 | 202)
             if path.ends_with("/cancel") || path.ends_with("/retry") =>
         {
