@@ -256,3 +256,50 @@ async fn where_worker_and_supervisor_are_killed_the_next_worker_stops_what_is_le
     let ended = app.ended(&job).await;
     assert_eq!((ended.status, ended.attempt), (Status::Finished, 2), "{ended:?}");
 }
+
+/// `COMMANDS=2000` is what the documentation tells of.
+#[tokio::test]
+async fn while_workers_are_killed_each_output_is_right_and_nothing_is_left() {
+    let count: usize = std::env::var("COMMANDS").map_or(200, |count| count.parse().unwrap());
+    let app = App::start(stack().workers(3).env("WORKER_CONCURRENCY", 8).env("DUE_SCAN_S", 0.2)).await;
+    let script = Script::new();
+    // A process that has forked away is there until the end.
+    let work =
+        "(setsid sleep 1000 &) ; sleep 0.1 & wait $!; echo $HASTY_JOB_ID; echo $HASTY_ATTEMPT >&2; exit 0";
+    let job = script.job(work).max_attempts(100);
+    let mut created = Vec::new();
+    while created.len() < count {
+        created.extend(app.create_many(&job, 100.min(count - created.len())).await);
+    }
+    let jobs = app.jobs().await;
+    // Each is killed in the middle of its work, again and again.
+    let (kills, mut most_memory) = (count / 20, 0);
+    for kill in 0..kills {
+        let enough = u64::try_from(kill * count / kills).unwrap();
+        let ended = || async {
+            let ended = jobs.count_documents(bson::doc! { "status": "finished" }).await.unwrap();
+            if ended >= enough { Ok(()) } else { Err(format!("{ended} of {enough}")) }
+        };
+        poll::until("commands to end", 5 * SOON, ended).await.unwrap();
+        let worker = app.stack().worker(rand::random_range(0..3));
+        most_memory = most_memory.max(memory(worker, "VmHWM:"));
+        worker.kill().await.unwrap();
+        worker.start().await.unwrap();
+    }
+    let mut tried_again = 0;
+    for job in app.all_ended(&created).await {
+        assert_eq!(
+            (job.status, stdout(&job)),
+            (Status::Finished, format!("{}\n", job.id).as_str()),
+            "{job:?}"
+        );
+        let result = job.result.as_ref().unwrap();
+        assert_eq!(result["stderr"]["text"], format!("{}\n", job.attempt), "{job:?}");
+        tried_again += usize::from(job.attempt > 1);
+    }
+    script.is_gone().await;
+    println!(
+        "{count} commands, {kills} kills, {tried_again} tried again, worker at most {most_memory} bytes"
+    );
+    assert!(tried_again > 0, "no worker was killed in the middle of anything");
+}
