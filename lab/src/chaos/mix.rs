@@ -7,6 +7,8 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::delays::{self, Delay};
+
 /// What an attempt does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +89,10 @@ pub struct Script {
     pub filling: usize,
     /// How large its result is, in bytes, where that is to be more than a few.
     pub result_bytes: Option<usize>,
+    /// Whether it is to run later.
+    pub delay: Option<Delay>,
+    /// Within how long it is to start, if that is asked for.
+    pub start_within_s: Option<u32>,
 }
 
 impl Script {
@@ -112,6 +118,12 @@ impl Script {
         if let Some(object) = self.object {
             body["object_id"] = format!("object-{object}").into();
         }
+        if let Some(Delay { seconds, .. }) = self.delay {
+            body["delay_s"] = seconds.into();
+        }
+        if let Some(seconds) = self.start_within_s {
+            body["start_within_s"] = seconds.into();
+        }
         body
     }
 
@@ -127,6 +139,7 @@ pub fn scripts(seed: u64, jobs: usize) -> Vec<Script> {
     let mut scripts: Vec<Script> = (0..jobs).map(|tag| script(&mut rng, tag)).collect();
     batch(&mut rng, &mut scripts);
     enlarge(&mut rng, &mut scripts);
+    delays::delay(&mut rng, &mut scripts);
     scripts
 }
 
@@ -188,6 +201,8 @@ fn script(rng: &mut StdRng, tag: usize) -> Script {
         deletes: false,
         filling: 0,
         result_bytes: None,
+        delay: None,
+        start_within_s: None,
     };
     match rng.random_range(0..100) {
         0..70 => {}
@@ -236,6 +251,10 @@ mod tests {
         assert!(mix.iter().any(|script| script.deletes) && mix.iter().any(|script| script.object.is_some()));
         assert!(mix.iter().any(|script| script.filling > 0 && script.body().to_string().len() < 512 << 10));
         assert!(mix.iter().any(|script| script.result_bytes.is_some()));
+        assert!(mix.iter().any(|script| script.start_within_s.is_some()));
+        let delayed = || mix.iter().filter_map(|script| Some((script, script.delay?)));
+        assert!(delayed().any(|(script, _)| script.cancel_after_ms.is_some()));
+        assert!(delayed().any(|(_, delay)| delay.change.is_some()));
         assert!(mix.windows(2).any(|two| two[0].batch.is_some() && two[0].batch == two[1].batch));
     }
 

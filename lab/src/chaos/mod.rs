@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod collect;
 mod command;
+mod delays;
 pub mod mix;
 pub mod plan;
 mod record;

@@ -79,6 +79,8 @@ pub(super) struct Client {
     pub(super) retries: u32,
     /// Retries without a clear answer.
     pub(super) unclear_retries: u32,
+    /// What became of its change.
+    pub(super) changed: Changed,
     /// Whether it is gone.
     pub(super) deleted: Deleted,
     /// Answers that no client should get.
@@ -94,10 +96,23 @@ impl Client {
             cancels: HashSet::new(),
             retries: 0,
             unclear_retries: 0,
+            changed: Changed::No,
             deleted: Deleted::No,
             wrong: Vec::new(),
         }
     }
+}
+
+/// What became of a client's change of its job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// It was not asked for, or was refused.
+    #[default]
+    No,
+    /// It was asked for, and no answer was clear.
+    Maybe,
+    /// It was carried out.
+    Yes,
 }
 
 /// An event of a worker's history, as `job-service/src/history.rs` writes it.

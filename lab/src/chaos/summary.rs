@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use shared_events::{AttemptOutcome, Status};
+use api_service::jobs::Job;
+use shared_events::{AttemptOutcome, CancelReason, Status};
 
 use super::Settings;
 use super::check::{INVARIANTS, Violation, is_explained};
 use super::plan::{Fault, Plan, Target};
-use super::record::{Client, Created, Deleted, HistoryEvent, Record};
+use super::record::{Changed, Client, Created, Deleted, HistoryEvent, Record};
 
 /// How many violations are shown with all that is known of their jobs.
 const SHOWN: usize = 20;
@@ -53,6 +54,17 @@ fn head(
         clients(|client| client.deleted == Deleted::Yes),
         record.sweeps.len(),
         clients(|client| client.created == Created::Refused)
+    )?;
+    let delayed = |client: &&Client| client.script.delay.is_some();
+    let (changed, not) = (|client: &&Client| client.changed == Changed::Yes, |job: &&Job| job.epoch == 0);
+    let jobs = || record.groups.values().filter_map(|group| group.job.as_ref());
+    writeln!(
+        text,
+        "and: {} delayed jobs, {} of them changed, {} cancelled before their time; {} not begun in theirs",
+        clients(delayed),
+        clients(changed),
+        jobs().filter(not).count(),
+        jobs().filter(|job| job.reason == Some(CancelReason::Expired)).count()
     )?;
     writeln!(text, "done:")?;
     let mut done: BTreeMap<String, usize> = BTreeMap::new();

@@ -1,12 +1,13 @@
 //! Invariant 5: nothing is left to do, and every end has its reason.
 
+use api_service::jobs::Job;
 use job_service::ledger::Run;
 use shared_events::{AttemptOutcome, AttemptSummary, CancelReason, Status};
 
 use super::{Case, Violation};
 use crate::chaos::mix::{Act, Action, Script};
 use crate::chaos::plan::{Fault, Link, Target};
-use crate::chaos::record::{Done, Record};
+use crate::chaos::record::{Changed, Client, Done, Record};
 
 /// What is left over as a whole.
 pub(super) fn check_all(record: &Record) -> Vec<Violation> {
@@ -23,6 +24,23 @@ pub(super) fn check_job(case: &Case<'_>, record: &Record) -> Vec<Violation> {
     for job in case.job_runs().filter(|job| job.next_action.is_some() || job.next_action_at.is_some()) {
         wrong.push(case.wrong(5, format!("run {} still has the next_action {:?}", job.run, job.next_action)));
     }
+    let asked_to_cancel = |number: u32| {
+        let swept = || record.sweeps.iter().any(|sweep| sweep.action == Action::Cancel);
+        case.client
+            .is_none_or(|client| client.cancels.contains(&number) || client.script.is_swept() && swept())
+    };
+    // The ledger knows nothing of what was cancelled before its time.
+    for job in case.job_runs().filter(|job| job.epoch == 0 && !asked_to_cancel(job.run)) {
+        wrong.push(case.wrong(
+            5,
+            format!("run {} was cancelled while it was scheduled, and nobody asked for that", job.run),
+        ));
+    }
+    if let Some(what) =
+        case.client.zip(case.group.job.as_ref()).and_then(|(client, job)| changed(client, job))
+    {
+        wrong.push(case.wrong(5, what));
+    }
     for run in &case.group.runs {
         if run.next_action.is_some() || run.next_action_at.is_some() {
             wrong.push(case.wrong(
@@ -31,13 +49,26 @@ pub(super) fn check_job(case: &Case<'_>, record: &Record) -> Vec<Violation> {
             ));
         }
         let Some(client) = case.client else { continue };
-        let swept = || record.sweeps.iter().any(|sweep| sweep.action == Action::Cancel);
-        let asked = client.cancels.contains(&run.id.run) || client.script.is_swept() && swept();
+        let asked = asked_to_cancel(run.id.run);
         if let Some(what) = unjustified(run, &client.script, asked, record) {
             wrong.push(case.wrong(5, format!("run {}: {what}", run.id.run)));
         }
     }
     wrong
+}
+
+/// A change that was carried out is there, and one that was refused is not.
+fn changed(client: &Client, job: &Job) -> Option<String> {
+    let change = client.script.delay?.change?;
+    let (before, after, is) = (client.script.priority, change.priority, job.priority.as_str());
+    let fits = match client.changed {
+        Changed::No => is == before,
+        Changed::Maybe => is == before || is == after,
+        Changed::Yes => is == after,
+    };
+    (!fits).then(|| {
+        format!("is of priority {is}; it was {before}, and its change to {after} was {:?}", client.changed)
+    })
 }
 
 fn unjustified(run: &Run, script: &Script, cancel_asked: bool, record: &Record) -> Option<String> {
@@ -51,6 +82,10 @@ fn unjustified(run: &Run, script: &Script, cancel_asked: bool, record: &Record) 
             let takes = script.pause_s + script.linger_s;
             let slow = act == Act::Hang || takes >= f64::from(script.timeout_s);
             (!slow).then(|| format!("attempt {} was to take {takes} s and is over its time", run.attempt))
+        }
+        Status::Cancelled if run.reason == Some(CancelReason::Expired) => {
+            let may_expire = script.start_within_s.is_some() && run.attempt == 0;
+            (!may_expire).then(|| format!("has expired after attempt {}", run.attempt))
         }
         Status::Cancelled => (!cancel_asked).then(|| "is cancelled, and nobody asked for that".into()),
         Status::Scheduled | Status::Queued | Status::Running => Some(format!("is {}", run.status)),
@@ -103,7 +138,9 @@ mod tests {
     use shared_events::{JobError, Status};
 
     use super::super::{check, sample::Sample};
+    use crate::chaos::delays::{Change, Delay};
     use crate::chaos::mix::Act;
+    use crate::chaos::record::Changed;
 
     #[test]
     fn a_mark_or_a_message_that_is_left_is_found() {
@@ -128,6 +165,50 @@ mod tests {
         let mut record = Sample::cancelled_unclaimed().record();
         record.clients[0].cancels.clear();
         Sample::fails(&record, 5, "nobody asked");
+    }
+
+    #[test]
+    fn a_run_that_expired_and_was_not_to_is_found() {
+        let mut record = Sample::cancelled_unclaimed().record();
+        Sample::run(&mut record).reason = Some(shared_events::CancelReason::Expired);
+        record.groups.values_mut().for_each(|group| {
+            group.job.as_mut().unwrap().reason = Some(shared_events::CancelReason::Expired);
+        });
+        record.clients[0].script.start_within_s = Some(1);
+        assert_eq!(check(&record), []);
+        record.clients[0].script.start_within_s = None;
+        Sample::fails(&record, 5, "has expired");
+    }
+
+    #[test]
+    fn a_cancel_before_its_time_that_nobody_asked_for_is_found() {
+        let mut record = Sample::cancelled_unclaimed().record();
+        record.groups.values_mut().for_each(|group| {
+            group.runs.clear();
+            group.job.as_mut().unwrap().epoch = 0;
+        });
+        record.history.clear();
+        assert_eq!(check(&record), []);
+        record.clients[0].cancels.clear();
+        Sample::fails(&record, 5, "while it was scheduled, and nobody asked");
+    }
+
+    #[test]
+    fn a_change_that_is_not_there_or_was_refused_and_is_there_is_found() {
+        let mut record = Sample::finished().record();
+        let (seconds, after_ms) = (1, 0);
+        let change = Some(Change { after_ms, seconds, priority: "high" });
+        record.clients[0].script.priority = "normal";
+        record.clients[0].script.delay = Some(Delay { seconds, change });
+        assert_eq!(check(&record), []);
+        record.clients[0].changed = Changed::Yes;
+        Sample::fails(&record, 5, "its change to high was Yes");
+        record.groups.values_mut().for_each(|group| {
+            group.job.as_mut().unwrap().priority = shared_events::Priority::High;
+        });
+        assert_eq!(check(&record), []);
+        record.clients[0].changed = Changed::No;
+        Sample::fails(&record, 5, "its change to high was No");
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Sample {
         let mut script = scripts(1, 1).remove(0);
         (script.acts, script.timeout_s) = (self.acts, 46);
         (script.queue, script.object, script.batch) = ("default", None, None);
+        (script.delay, script.start_within_s) = (None, None);
         let mut client = Client::new(script);
         client.created = Created::Yes(id);
         client.cancels.extend((self.status == Status::Cancelled).then_some(1));

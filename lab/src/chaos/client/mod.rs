@@ -91,6 +91,10 @@ impl Api {
             Created::Unknown | Created::Refused => None,
         };
         let Some(id) = created else { return Ok(()) };
+        if let Some(change) = client.script.delay.and_then(|delay| delay.change) {
+            tokio::time::sleep(Duration::from_millis(change.after_ms)).await;
+            self.change(client, id, change).await?;
+        }
         if let Some(pause) = client.script.cancel_after_ms {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             self.cancel(client, id).await?;

@@ -8,8 +8,9 @@ use shared_events::{JobId, Status};
 
 use super::{
     super::{
+        delays::Change,
         mix::{Action, SWEPT, Sweep},
-        record::{Client, Created},
+        record::{Changed, Client, Created},
     },
     Api, PAUSE, saw_view,
 };
@@ -93,6 +94,27 @@ impl Api {
                 Answer::Unclear => tokio::time::sleep(PAUSE).await,
             }
         }
+    }
+
+    /// Has the job run at another time; again and again, since the same change twice is one.
+    pub(super) async fn change(&self, client: &mut Client, id: JobId, change: Change) -> Result<()> {
+        for _ in 0..10 {
+            let request = self.http.patch(format!("{}/{id}", self.jobs)).json(&change.body());
+            match send(request).await {
+                Answer::Clear(StatusCode::OK, body) => {
+                    client.changed = Changed::Yes;
+                    return saw(client, &body).map(drop);
+                }
+                // Its time has come, or it was cancelled with its queue.
+                Answer::Clear(StatusCode::CONFLICT, body) if body.contains("not_scheduled") => return Ok(()),
+                Answer::Clear(status, body) => bail!("a change was answered with {status}: {body}"),
+                Answer::Unclear => {
+                    client.changed = Changed::Maybe;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Acts on all jobs of a queue, page by page; once, since a retry that was carried out may be asked for again.
