@@ -250,7 +250,8 @@ async fn where_worker_and_supervisor_are_killed_the_next_worker_stops_what_is_le
     assert!(kill("-STOP").unwrap().success());
     worker.kill().await.unwrap();
     assert!(kill("-KILL").unwrap().success());
-    poll::until("the program itself to be gone", SOON, || async { script.alive() == 1 }).await.unwrap();
+    // Another worker of this machine that starts just then stops the rest of it too.
+    poll::until("the program itself to be gone", SOON, || async { script.alive() <= 1 }).await.unwrap();
     worker.start().await.unwrap();
     script.is_gone().await;
     let ended = app.ended(&job).await;

@@ -167,7 +167,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
         ("/v1/jobs", "GET, HEAD, OPTIONS, POST", vec![Method::PUT, Method::PATCH, Method::DELETE]),
         (
             "/v1/jobs/0191d9ab-7d2a-7b3c-8d4e-5f60718293a4",
-            "DELETE, GET, HEAD, OPTIONS",
+            "DELETE, GET, HEAD, OPTIONS, PATCH",
             vec![Method::POST, Method::PUT],
         ),
         ("/health/ready", "GET, HEAD, OPTIONS", vec![Method::POST]),
