@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod kinds;
 pub mod legacy;
+pub mod live;
 pub mod outbox;
 pub mod queues;
 pub mod schedules;
@@ -39,6 +40,7 @@ use crate::{
     http::{ProblemType, ServerSettings, problem::types},
     jobs::{Creator, Jobs, Lifecycle, Outbox, OwnRetention, Retention, Waiters},
     legacy::WorkSettings,
+    live::{Logs, Progresses},
     outbox::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
     },
@@ -75,6 +77,7 @@ struct Parts {
     store: OutboxStore,
     broadcasts: Broadcasts,
     workers: Workers,
+    progresses: Progresses,
     settings: Settings,
 }
 
@@ -122,6 +125,7 @@ impl App {
         let ends = Arc::new(broadcasts.clone());
         let lifecycle = Lifecycle::new(jobs.clone(), outbox, ends, waiters, relay_after);
         let workers = Workers::new(broker.clone());
+        let progresses = Progresses::default();
         let queues = Queues::new(jobs.mongo().clone(), counts);
         let scheduler = Scheduler {
             store: ScheduleStore::new(jobs.mongo().clone()),
@@ -142,6 +146,8 @@ impl App {
             backlog: Data::new(backlog.clone()),
             work: Data::new(settings.work.clone()),
             users: Data::new(Users::new(users.clone())),
+            progresses: Data::new(progresses.clone()),
+            logs: Data::new(Logs::new(broker.clone())),
         };
         let grace = settings.common.shutdown_grace;
         let server_settings =
@@ -158,6 +164,7 @@ impl App {
             store,
             broadcasts,
             workers,
+            progresses,
             settings,
         };
         Ok(Self { server, address, broker, relay, parts, grace })
@@ -203,6 +210,7 @@ impl App {
 fn domains(app: &mut ServiceConfig<'_>) {
     app.configure(jobs::configure);
     app.configure(kinds::configure);
+    app.configure(live::configure);
     app.configure(queues::configure);
     app.configure(stats::configure);
     app.configure(workers::configure);
@@ -254,16 +262,29 @@ struct RouteData {
     work: Data<WorkSettings>,
     users: Data<Users>,
     schedules: Data<Schedules>,
+    progresses: Data<Progresses>,
+    logs: Data<Logs>,
 }
 
 /// The routes, and what they need.
 fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
     move |app| {
-        let RouteData { creator, jobs, lifecycle, queues, workers, backlog, work, users, schedules } =
-            data.clone();
+        let RouteData {
+            creator,
+            jobs,
+            lifecycle,
+            queues,
+            workers,
+            backlog,
+            work,
+            users,
+            schedules,
+            progresses,
+            logs,
+        } = data.clone();
         app.app_data(creator).app_data(jobs).app_data(lifecycle);
         app.app_data(queues).app_data(workers).app_data(backlog).app_data(work).app_data(users);
-        app.app_data(schedules);
+        app.app_data(schedules).app_data(progresses).app_data(logs);
         domains(app);
     }
 }
@@ -281,6 +302,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
         store,
         broadcasts,
         workers,
+        progresses,
         settings,
     } = parts;
     let (mongo, wait) = (jobs.mongo().clone(), settings.common.unreadable_wait);
@@ -312,7 +334,8 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     let (letters, reconcile) = (Arc::clone(&events), settings.jobs.reconcile);
 
     let mut tasks = BackgroundTasks::new();
-    let (broker, counted, relay, promoter) = (broker.clone(), broker.clone(), relay.clone(), relay.clone());
+    let (counted, heard, promoter) = (broker.clone(), broker.clone(), relay.clone());
+    let (broker, relay) = (broker.clone(), relay.clone());
     tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
     let members = mongo.clone();
     tasks.start("secondaries", |stop| async move { members.measure_secondaries(&stop).await });
@@ -327,6 +350,7 @@ fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundT
     tasks.start("broadcasts", |stop| async move { broadcasts.subscribe(&stop).await });
     tasks.start("ended-counts", |stop| async move { exchange(&counted, queues.ended(), &stop).await });
     tasks.start("workers", |stop| async move { workers.listen(&stop).await });
+    tasks.start("progress", |stop| async move { progresses.listen(&heard, &stop).await });
     tasks.start("room", |stop| async move { make_room.run(&stop).await });
     tasks.start("dead-letters", |stop| async move {
         mongo.take_up_dead_letters(letters.as_ref(), wait, &stop).await;

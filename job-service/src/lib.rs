@@ -8,6 +8,7 @@ mod health;
 pub mod history;
 pub mod kinds;
 pub mod ledger;
+pub mod live;
 pub mod outbox;
 pub mod presence;
 pub mod settings;
@@ -38,6 +39,7 @@ use crate::{
     history::History,
     kinds::Registry,
     ledger::{Ledger, Retention},
+    live::LiveAttempts,
     outbox::Relay,
     presence::Presence,
     settings::Settings,
@@ -111,6 +113,7 @@ impl App {
             active,
             outcomes: ByteBudget::new(OUTCOMES_BYTES),
             relay,
+            live: LiveAttempts::default(),
             settings: Arc::clone(&settings),
             abandon: CancellationToken::new(),
         };
@@ -184,8 +187,8 @@ fn background_tasks(
     presence: Presence,
     common: &CommonSettings,
 ) -> BackgroundTasks {
-    let Executor { ledger, active, relay, settings, .. } = worker.executor.clone();
-    let (broker, lease) = (worker.broker.clone(), settings.lease);
+    let Executor { ledger, active, relay, settings, live, .. } = worker.executor.clone();
+    let (broker, lease, id) = (worker.broker.clone(), settings.lease, ledger.worker().clone());
     let (relay_scan, unreadable_wait) = (common.relay_scan, common.unreadable_wait);
     let (stops, letters, clock_ledger) = (control.clone(), control.clone(), ledger.clone());
     let mut consumers = worker.consumer_definitions();
@@ -207,6 +210,9 @@ fn background_tasks(
         "dead-cancels",
         |stop| async move { letters.take_up_dead_letters(unreadable_wait, &stop).await },
     );
+    let (told, asked, logs) = (worker.broker.clone(), worker.broker.clone(), live.clone());
+    tasks.start("progress", |stop| async move { live::tell::progress(&live, &told, &stop).await });
+    tasks.start("logs", |stop| async move { live::tell::logs(&logs, &id, &asked, &stop).await });
     let obeying = presence.clone();
     tasks.start("heartbeats", |stop| async move { presence.beat(&stop).await });
     tasks.start("worker-control", |stop| async move { obeying.obey(&stop).await });

@@ -66,10 +66,11 @@ impl Supervised {
 
     /// What it says in the end; nothing of the program is left then.
     fn report(&mut self) -> Value {
-        let mut line = String::new();
-        BufReader::new(self.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(self.alive(), [0; 0], "{line}");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+        let lines = BufReader::new(self.process.stdout.take().unwrap()).lines();
+        let mut reports = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let report = reports.find(|report| report.get("lines").is_none()).expect("a report");
+        assert_eq!(self.alive(), [0; 0], "{report}");
+        report
     }
 
     fn ended(&mut self) -> Value {

@@ -54,6 +54,12 @@ pub const WORKER_CONTROL: &str = "worker:control";
 /// so that they know whether they hear.
 pub const WORKER_ECHO: &str = "worker:echo";
 
+/// Core NATS, may be lost: how far attempts are, from their workers to all replicas of the api-service.
+pub const PROGRESS: &str = "job:progress";
+
+/// Core NATS, with a reply: what an attempt has logged; its worker replies, the others pass it over.
+pub const LOGS: &str = "job:logs";
+
 /// All subjects of `JOBS`.
 pub const ALL_CREATED: &str = "job:created.>";
 

@@ -5,11 +5,12 @@
 
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, Captured, JobCancel, JobCreated, JobEnded, JobError,
-    JobEvent, JobId, JobRetrying, JobStarted, JsonText, Limits, Priority, ProgramOutput, Queue, RetryPauses,
-    ShortOutput, Status, Timestamp, TraceContext, WorkerId, batch,
+    JobEvent, JobId, JobProgress, JobRetrying, JobStarted, JsonText, Limits, Priority, ProgramOutput, Queue,
+    RetryPauses, ShortOutput, Status, Timestamp, TraceContext, WorkerId, batch,
     broadcasts::{
         Changed, EndedInQueue, EndedJobs, Heartbeat, Stop, WorkerCommand, WorkerRequest, WorkerState,
     },
+    live::{AttemptProgress, LogLine, LogRequest, LogSource, LogTail, ProgressReport},
 };
 
 const AT: Timestamp = Timestamp::from_millis(1_795_176_000_000);
@@ -227,6 +228,25 @@ fn what_workers_say_and_are_told_is_written_and_read_as_ever() {
     }
     let later = beat_text.replace(r#""slots":100"#, r#""slots":100,"zone":"a""#);
     assert!(serde_json::from_str::<Heartbeat>(&later).is_ok());
+}
+
+#[test]
+fn what_is_said_of_attempts_is_written_and_read_as_ever() {
+    let progress = JobProgress::new(12.5, "page 5 of 40", AT);
+    let report = ProgressReport(vec![AttemptProgress { job: job(), run: 1, attempt: 2, progress }]);
+    let request = LogRequest { worker: worker(), job: job(), run: 1, attempt: 2, tail: 100 };
+    let line = |from, text| LogLine::new(AT, from, text);
+    let lines =
+        vec![line(LogSource::Log, "begin"), line(LogSource::Stdout, "ü"), line(LogSource::Stderr, "")];
+    let tail = LogTail { lines };
+    let [report_text, request_text, tail_text] =
+        ["progress", "log_request", "log_tail"].map(|name| fixture(&format!("../broadcasts/{name}")));
+    assert_eq!(serde_json::to_string(&report).unwrap(), report_text);
+    assert_eq!(serde_json::from_str::<ProgressReport>(&report_text).unwrap(), report);
+    assert_eq!(serde_json::to_string(&request).unwrap(), request_text);
+    assert_eq!(serde_json::from_str::<LogRequest>(&request_text).unwrap(), request);
+    assert_eq!(serde_json::to_string(&tail).unwrap(), tail_text);
+    assert_eq!(serde_json::from_str::<LogTail>(&tail_text).unwrap(), tail);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::idempotency::IDEMPOTENCY_KEY_REUSED;
 const OUTBOX_RETRY_S: u64 = 10;
 
 /// 404.
-pub(super) const JOB_NOT_FOUND: ProblemType = ProblemType {
+pub(crate) const JOB_NOT_FOUND: ProblemType = ProblemType {
     code: "job_not_found",
     status: 404,
     title: "There is no such job",

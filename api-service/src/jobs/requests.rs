@@ -21,9 +21,9 @@ const SMALL_BODY: usize = 64 << 10;
 /// Which job.
 #[derive(Debug, ReadFields, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct JobPath {
+pub(crate) struct JobPath {
     /// The job's id.
-    pub(super) id: JobId,
+    pub(crate) id: JobId,
 }
 
 impl PathFields for JobPath {

@@ -27,6 +27,7 @@ use crate::http::{
     room,
 };
 use crate::idempotency::IDEMPOTENT_REPLAYED;
+use crate::live::Progresses;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -155,13 +156,15 @@ async fn get_job(
     input: GetJob,
     request: HttpRequest,
     lifecycle: Data<Lifecycle>,
+    progresses: Data<Progresses>,
 ) -> Result<HttpResponse, Problem> {
     let Both(conditional, prefer) = input.headers;
     let wait = Wait::of(&input.query, &prefer);
     let (job, room) = read_later(&request, &lifecycle, input.path.id, wait).await?;
     let mut answer = HttpResponse::Ok();
     say_preference(&mut answer, wait);
-    Ok(Conditional::of(conditional).json(answer, &JobView::from(&job), Some(room)))
+    let view = JobView::from(&job).with_progress(progresses.of(&job));
+    Ok(Conditional::of(conditional).json(answer, &view, Some(room)))
 }
 
 /// Deletes a job that has ended, with all its runs.

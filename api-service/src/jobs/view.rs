@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared_events::{
-    AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, Kind, Priority, ProgramOutput, Queue,
-    RetryPauses, ShortOutput, Status, Timestamp, WorkerId,
+    AttemptOutcome, AttemptSummary, CancelReason, JobError, JobId, JobProgress, Kind, Priority,
+    ProgramOutput, Queue, RetryPauses, ShortOutput, Status, Timestamp, WorkerId,
 };
 use utoipa::ToSchema;
 
@@ -83,6 +83,9 @@ pub(super) struct JobView<'a> {
     /// While it is queued: what it waits for, where that is not its time alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<&'a JobError>,
+    /// While it runs: how far it is, where its handler says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<JobProgress>,
     /// Of a cancelled job: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<CancelReason>,
@@ -142,10 +145,19 @@ impl<'a> From<&'a Job> for JobView<'a> {
             result: job.result.as_deref().and_then(raw),
             error: job.error.as_ref(),
             waits_for: job.attempts.last().filter(|_| waits).and_then(waits_for),
+            progress: None,
             reason: job.reason,
             cancel_requested_at: job.cancel.as_ref().map(|cancel| timestamp(cancel.requested_at)),
             cancel_reason: job.cancel.as_ref().and_then(|cancel| cancel.reason.as_deref()),
         }
+    }
+}
+
+impl JobView<'_> {
+    /// The same, of a job whose attempt is so far.
+    #[must_use]
+    pub(super) fn with_progress(self, progress: Option<JobProgress>) -> Self {
+        Self { progress, ..self }
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 pub use errors::ControlError;
 pub use problems::PROBLEM_TYPES;
+pub(crate) use problems::WORKER_SILENT;
 pub use registry::{Moment, Registry, Seen, Snapshot};
 pub use routes::configure;
 

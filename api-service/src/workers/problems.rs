@@ -26,7 +26,7 @@ pub(super) const WORKER_STOPPING: ProblemType = ProblemType {
 };
 
 /// 503.
-pub(super) const WORKER_SILENT: ProblemType = ProblemType {
+pub(crate) const WORKER_SILENT: ProblemType = ProblemType {
     code: "worker_silent",
     status: 503,
     title: "The worker has not answered",

@@ -36,6 +36,7 @@ mod leftovers;
 mod legacy;
 mod lifecycle;
 mod lists;
+mod live;
 mod memory;
 mod nats_away;
 mod odd_requests;

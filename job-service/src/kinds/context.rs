@@ -1,23 +1,13 @@
 //! What a handler knows of the attempt that it makes, and can say about it while it goes on.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use shared_events::{RunId, TraceContext};
+use shared_events::{JobProgress, RunId, Timestamp, TraceContext, live::LogSource};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 
-/// How far an attempt is, by its handler's own account.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// From 0 to 100.
-    pub percent: f64,
-    /// In words.
-    pub message: String,
-}
+use crate::live::{LiveAttempts, Said};
 
 /// See the module. Copies are of the same attempt.
 #[derive(Debug, Clone)]
@@ -27,20 +17,27 @@ pub struct Context {
     deadline: Instant,
     stop: CancellationToken,
     trace: Option<TraceContext>,
-    progress: Arc<Mutex<Option<Progress>>>,
+    said: Arc<Said>,
 }
 
 impl Context {
     /// The context of an attempt that starts now and may take so long.
     #[must_use]
     pub fn new(run: RunId, attempt: u32, timeout: Duration, stop: CancellationToken) -> Self {
-        Self { run, attempt, deadline: Instant::now() + timeout, stop, trace: None, progress: Arc::default() }
+        let said = LiveAttempts::default().attempt(run, attempt);
+        Self { run, attempt, deadline: Instant::now() + timeout, stop, trace: None, said }
     }
 
     /// The same, of a job with this trace.
     #[must_use]
     pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
         Self { trace, ..self }
+    }
+
+    /// The same, of an attempt among these, where what it says is found.
+    #[must_use]
+    pub fn among(self, live: &LiveAttempts) -> Self {
+        Self { said: live.attempt(self.run, self.attempt), ..self }
     }
 
     /// The trace of the request that created the job.
@@ -87,22 +84,26 @@ impl Context {
         }
     }
 
-    /// Says how far it is, from 0 to 100 percent.
+    /// Says how far it is, from 0 to 100 percent, and what it is at; the job shows it while the attempt goes on.
     pub fn progress(&self, percent: f64, message: impl Into<String>) {
-        let progress = Progress { percent: percent.clamp(0.0, 100.0), message: message.into() };
-        debug!(target: "job", { job.id = %self.run.job, run = self.run.run, run.attempt = self.attempt, percent = progress.percent }, "{}", progress.message);
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+        self.said.progress(JobProgress::new(percent, message, Timestamp::now()));
     }
 
     /// How far it is, where it has said so.
     #[must_use]
-    pub fn latest_progress(&self) -> Option<Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn latest_progress(&self) -> Option<JobProgress> {
+        self.said.latest_progress()
     }
 
-    /// Writes a line to the worker's log, with the job's id.
+    /// Keeps a line for the job's log, which is shown while the attempt goes on.
     pub fn log(&self, line: &str) {
-        info!(target: "job", { job.id = %self.run.job, run = self.run.run, run.attempt = self.attempt }, "{line}");
+        debug!(target: "job", { job.id = %self.run.job, run = self.run.run, run.attempt = self.attempt }, "{line}");
+        self.said.log(LogSource::Log, line);
+    }
+
+    /// The same of a line that a program wrote.
+    pub fn log_from(&self, from: LogSource, line: &str) {
+        self.said.log(from, line);
     }
 }
 
@@ -130,9 +131,6 @@ mod tests {
         let context = context();
         assert_eq!(context.latest_progress(), None);
         context.progress(120.0, "nearly");
-        assert_eq!(
-            context.latest_progress(),
-            Some(Progress { percent: 100.0, message: "nearly".to_owned() })
-        );
+        assert_eq!(context.latest_progress().map(|progress| progress.percent), Some(100.0));
     }
 }

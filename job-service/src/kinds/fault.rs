@@ -6,7 +6,8 @@
 //! an effect, which the history keeps, lingers, and is done; `tidy` waits until it is told to stop, has its effect then,
 //! and stops. `hang` waits for ever, whatever it is told; `block` blocks its thread for ever. With `result_bytes` its
 //! result is a JSON text of so many bytes; with `error_bytes` the message of an error is so many bytes of what JSON has
-//! to escape. With `after_s` a retry says when to try again; with `output` errors carry one.
+//! to escape. With `percent` and `log` (lines) it says so after the pause. With `after_s` a retry says when to try again;
+//! with `output` errors carry one.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -33,6 +34,9 @@ pub(super) struct Fault {
     #[schema(value_type = Option<String>)]
     gate: Option<PathBuf>,
     after_s: Option<f64>,
+    percent: Option<f64>,
+    #[serde(default)]
+    log: Vec<String>,
     #[schema(value_type = Option<serde_json::Value>)]
     output: Option<JsonText>,
 }
@@ -60,6 +64,10 @@ impl Handler for FaultHandler {
 
     async fn run(&self, context: &Context, payload: Fault) -> HandlerResult {
         pause(payload.pause_s).await;
+        payload.log.iter().for_each(|line| context.log(line));
+        if let Some(percent) = payload.percent {
+            context.progress(percent, "as told");
+        }
         while payload.gate.as_ref().is_some_and(|gate| !gate.exists()) {
             pause(0.01).await;
         }

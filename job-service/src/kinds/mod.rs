@@ -10,7 +10,7 @@ mod shuffle;
 mod sleep;
 
 pub use command::{AllowedPrograms, BadProgram, launch, supervise};
-pub use context::{Context, Progress};
+pub use context::Context;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 

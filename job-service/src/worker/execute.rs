@@ -27,6 +27,7 @@ use crate::{
     history::{History, HistoryEvent},
     kinds::{Context, HandlerResult, Registry},
     ledger::{AttemptEnd, Ledger, Recorded, Run},
+    live::LiveAttempts,
     outbox::Relay,
     settings::WorkerSettings,
 };
@@ -57,6 +58,8 @@ pub struct Executor {
     pub relay: Relay,
     /// The settings.
     pub settings: Arc<WorkerSettings>,
+    /// What attempts say while they are made.
+    pub live: LiveAttempts,
     /// What is kept of all this for those who check.
     pub history: History,
     /// Cancelled when nothing can be recorded any more: the process is about to exit.
@@ -172,7 +175,8 @@ impl Executor {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
         self.history.add(HistoryEvent::Started, run.id, run.attempt);
         let timeout = Duration::from_secs(run.timeout_s.into());
-        let context = Context::new(run.id, run.attempt, timeout, stop).with_trace(run.trace);
+        let context =
+            Context::new(run.id, run.attempt, timeout, stop).with_trace(run.trace).among(&self.live);
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
         if run.lost >= isolate::SUSPICIOUS {
             return self.handlers.spawn(async move { isolate::run(&kind, context, payload).await });

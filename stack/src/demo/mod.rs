@@ -60,7 +60,8 @@ async fn start_and_show(options: &Options) -> Result<ExitCode> {
     let profile = if options.release { Profile::Release } else { Profile::Dev };
     println!("starting nats-server, two mongod, nginx, two api-services and two job-services …");
     let begun = Instant::now();
-    let stack = Stack::builder().profile(profile).work_dir(std::env::current_dir()?).start().await?;
+    let builder = Stack::builder().profile(profile).env("COMMAND_ALLOW", "sh");
+    let stack = builder.work_dir(std::env::current_dir()?).start().await?;
     println!(
         "ready after {:.1} s on {}\n",
         begun.elapsed().as_secs_f32(),
@@ -89,6 +90,12 @@ fn demo_jobs() -> Result<Vec<DemoJob>> {
         Ok(DemoJob { title: "shuffles a text", request, end: End::Finished })
     };
     let noop = || Ok(DemoJob { title: "does nothing", request: NewJob::new("noop")?, end: End::Finished });
+    let script = json!({ "program": "sh", "args": ["-c", "echo \"$(uname -sm), as $(id -un)\""] });
+    let program = DemoJob {
+        title: "runs a program",
+        request: NewJob::new("command")?.payload(&script)?,
+        end: End::Finished,
+    };
     let late = DemoJob {
         title: "sleeps for 30 s, may take 2",
         request: sleep(30, 30)?.timeout_s(2),
@@ -96,7 +103,7 @@ fn demo_jobs() -> Result<Vec<DemoJob>> {
     };
     let others: [Result<DemoJob, Error>; 7] =
         [short(), short(), short(), shuffle("make haste slowly"), shuffle("hasty"), noop(), noop()];
-    Ok(others.into_iter().chain([Ok(late)]).collect::<Result<_, _>>()?)
+    Ok(others.into_iter().chain([Ok(program), Ok(late)]).collect::<Result<_, _>>()?)
 }
 
 /// Creates the jobs, shows them to their ends; whether all went as expected.

@@ -28,7 +28,8 @@ fn namespace() -> u64 {
 /// Whether a supervisor of this name was here, and is gone. Those of other namespaces can not be looked up from here.
 fn is_gone(name: &str) -> bool {
     let mut parts = name.split(':').map(|part| part.parse::<u64>().ok());
-    let (Some(Some(pid)), Some(Some(started)), Some(Some(within))) = (parts.next(), parts.next(), parts.next())
+    let (Some(Some(pid)), Some(Some(started)), Some(Some(within))) =
+        (parts.next(), parts.next(), parts.next())
     else {
         return false;
     };

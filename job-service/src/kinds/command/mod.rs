@@ -125,20 +125,23 @@ async fn supervised(order: &Order, context: &Context) -> anyhow::Result<Report> 
     // A supervisor that dies early breaks the pipe; that it gives no report says so.
     let _ = requests.write_all(&line(order)?).await;
     let mut is_told = false;
-    let report = loop {
+    loop {
         tokio::select! {
-            report = reports.next_line() => break report.context("could not read the supervisor's report")?,
+            report = reports.next_line() => {
+                let Some(report) = report.context("could not read the supervisor's report")? else { break };
+                match serde_json::from_str(&report).context("the supervisor's report is not readable")? {
+                    Report::Lines(lines) => lines.iter().for_each(|(from, line)| context.log_from(*from, line)),
+                    last => return Ok(last),
+                }
+            }
             () = context.stopped(), if !is_told => {
                 is_told = true;
                 let _ = requests.write_all(&line(&Request::Stop)?).await;
             }
         }
-    };
-    let Some(report) = report else {
-        let status = supervisor.wait().await.context("could not wait for the supervisor")?;
-        anyhow::bail!("the supervisor ended without a report: {status}");
-    };
-    serde_json::from_str(&report).context("the supervisor's report is not readable")
+    }
+    let status = supervisor.wait().await.context("could not wait for the supervisor")?;
+    anyhow::bail!("the supervisor ended without a report: {status}")
 }
 
 fn start() -> anyhow::Result<Child> {

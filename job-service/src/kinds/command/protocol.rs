@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
-use shared_events::ProgramOutput;
+use shared_events::{ProgramOutput, live::LogSource};
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,10 +41,13 @@ pub(super) enum Request {
     Stop,
 }
 
-/// What the supervisor says, last of all and when nothing of the program is left.
+/// What the supervisor says: lines while the program runs, and one of the others last of all, when nothing of the program
+/// is left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
+    /// It has written these.
+    Lines(Vec<(LogSource, String)>),
     /// It could not be started.
     NotStarted(String),
     /// It ended.

@@ -12,6 +12,7 @@ pub(super) fn of(command: &Command, report: Report) -> HandlerResult {
             return HandlerResult::fail(JobError::new("command_not_started", reason));
         }
         Report::Ended { output, stopped, exceeded } => (output, stopped, exceeded),
+        Report::Lines(_) => return HandlerResult::retry(lost()),
     };
     let (exit_code, signal) = (output.exit_code, output.signal);
     let shown = JsonText::of(&output).ok();
@@ -42,10 +43,12 @@ pub(super) fn of(command: &Command, report: Report) -> HandlerResult {
             let name = Signal::try_from(number).map_or("an unknown signal", Signal::as_str);
             retry("command_signal", format!("the program was ended by signal {number} ({name})"))
         }
-        (None, None, None) => {
-            retry("command_supervisor_lost", "it is not known how the program ended".to_owned())
-        }
+        (None, None, None) => HandlerResult::Retry { error: lost(), after: None, output: shown },
     }
+}
+
+fn lost() -> JobError {
+    JobError::new("command_supervisor_lost", "it is not known how the program ended")
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::{collections::VecDeque, io};
 use shared_events::Captured;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::lines::RecentLines;
+
 /// The last bytes of an output, and how many there were.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -33,11 +35,17 @@ pub(super) struct Capture<R> {
     from: Option<R>,
     buffer: Vec<u8>,
     pub(super) tail: Tail,
+    pub(super) lines: RecentLines,
 }
 
 impl<R: AsyncRead + Unpin> Capture<R> {
     pub(super) fn new(from: R) -> Self {
-        Self { from: Some(from), buffer: vec![0; 64 << 10], tail: Tail::default() }
+        Self {
+            from: Some(from),
+            buffer: vec![0; 64 << 10],
+            tail: Tail::default(),
+            lines: RecentLines::default(),
+        }
     }
 
     /// Reads what is there next; waits for ever once it is at its end.
@@ -45,7 +53,10 @@ impl<R: AsyncRead + Unpin> Capture<R> {
         let Some(from) = &mut self.from else { return std::future::pending().await };
         match from.read(&mut self.buffer).await {
             Ok(0) => self.from = None,
-            Ok(count) => self.tail.add(&self.buffer[..count]),
+            Ok(count) => {
+                self.tail.add(&self.buffer[..count]);
+                self.lines.add(&self.buffer[..count]);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => self.from = None,
         }

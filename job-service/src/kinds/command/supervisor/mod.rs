@@ -6,10 +6,11 @@
 
 mod capture;
 mod launch;
+mod lines;
+mod phase;
+mod worker;
 
 use std::{
-    io,
-    os::fd::AsFd,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -23,9 +24,9 @@ use nix::{
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
 };
-use shared_events::ProgramOutput;
+use shared_events::{ProgramOutput, live::LogSource};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    io::AsyncWriteExt,
     net::unix::pipe,
     signal::unix::{SignalKind, signal},
 };
@@ -40,12 +41,17 @@ use super::{
 pub use launch::launch;
 
 use capture::Capture;
+use phase::Phase;
+use worker::{Heard, Worker};
 
 /// How long what a program leaves behind has to end once it is told to.
 const LEFT_BEHIND_GRACE: Duration = Duration::from_secs(1);
 
 /// The same of a program whose worker is gone: somebody else will soon run it again.
 const WORKER_GONE_GRACE: Duration = Duration::from_secs(2);
+
+/// The shortest time from one report of lines to the next.
+const LINES_PACE: Duration = Duration::from_millis(200);
 
 /// How long outputs are read after the last process is gone: somebody else may hold them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -79,80 +85,6 @@ async fn run() -> anyhow::Result<()> {
     worker.report(&report).await
 }
 
-/// The worker, at the other end of the pipes.
-struct Worker {
-    lines: Lines<BufReader<pipe::Receiver>>,
-    output: pipe::Sender,
-    is_gone: bool,
-}
-
-impl Worker {
-    fn connect() -> anyhow::Result<Self> {
-        let input = io::stdin().as_fd().try_clone_to_owned()?;
-        let output = io::stdout().as_fd().try_clone_to_owned()?;
-        let input = pipe::Receiver::from_owned_fd(input).context("the standard input is no pipe")?;
-        let output = pipe::Sender::from_owned_fd(output).context("the standard output is no pipe")?;
-        Ok(Self { lines: BufReader::new(input).lines(), output, is_gone: false })
-    }
-
-    /// What to do; nothing where the worker is gone already.
-    async fn order(&mut self) -> anyhow::Result<Option<Order>> {
-        let line = self.lines.next_line().await.context("could not read the order")?;
-        line.map(|line| serde_json::from_str(&line).context("the order is not readable")).transpose()
-    }
-
-    /// What it asks for next; nothing once, when it is gone.
-    async fn request(&mut self) -> Option<Request> {
-        if self.is_gone {
-            std::future::pending::<()>().await;
-        }
-        match self.lines.next_line().await {
-            // There is only one request; whatever a newer worker asks for, to stop is always right.
-            Ok(Some(_)) => Some(Request::Stop),
-            Ok(None) | Err(_) => {
-                self.is_gone = true;
-                None
-            }
-        }
-    }
-
-    /// Says how it ended, if somebody is there to hear it.
-    async fn report(&mut self, report: &Report) -> anyhow::Result<()> {
-        if self.is_gone {
-            return Ok(());
-        }
-        let mut line = serde_json::to_vec(report)?;
-        line.push(b'\n');
-        // One that is gone by now needs no report.
-        match self.output.write_all(&line).await {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("could not report"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// How far it is with bringing everything to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The program runs.
-    Running,
-    /// All were told to end, and have until then.
-    Terminating(Instant),
-    /// All are being killed.
-    Killing,
-}
-
-impl Phase {
-    /// How long until it looks again, at most.
-    const fn pause(self) -> Duration {
-        Duration::from_millis(match self {
-            Self::Running => 100,
-            Self::Terminating(_) => 20,
-            Self::Killing => 5,
-        })
-    }
-}
-
 struct Supervisor {
     order: Order,
     stdin: Option<pipe::Sender>,
@@ -170,6 +102,7 @@ struct Supervisor {
     census: Census,
     exceeded: Option<Exceeded>,
     next_look: Instant,
+    next_lines: Instant,
 }
 
 impl Supervisor {
@@ -193,6 +126,7 @@ impl Supervisor {
             census: Census::default(),
             exceeded: None,
             next_look: started,
+            next_lines: started,
         })
     }
 
@@ -203,12 +137,20 @@ impl Supervisor {
         let mut input = Box::pin(feed(self.stdin.take(), self.order.stdin.take()));
         let mut is_fed = false;
         while self.has_children {
+            let has_lines = !self.stdout.lines.is_empty() || !self.stderr.lines.is_empty();
+            // One that does not take what there is gets no more.
+            let may_say = has_lines && worker.is_idle();
             tokio::select! {
                 _ = children.recv() => self.look(),
-                request = worker.request() => match request {
-                    Some(Request::Stop) => self.stop(grace),
-                    None => self.stop(grace.min(WORKER_GONE_GRACE)),
+                said = worker.hear_and_send() => match said {
+                    Heard::Nothing => {}
+                    Heard::Request(Request::Stop) => self.stop(grace),
+                    Heard::End => self.stop(grace.min(WORKER_GONE_GRACE)),
                 },
+                () = tokio::time::sleep_until(self.next_lines.into()), if may_say => {
+                    worker.say(&Report::Lines(self.lines(false)))?;
+                    self.next_lines = Instant::now() + LINES_PACE;
+                }
                 _ = terminate.recv() => self.stop(grace),
                 () = self.stdout.read() => {}
                 () = self.stderr.read() => {}
@@ -217,7 +159,18 @@ impl Supervisor {
             }
         }
         self.last_words().await;
+        let lines = self.lines(true);
+        if !lines.is_empty() {
+            worker.say(&Report::Lines(lines))?;
+        }
         Ok(self.report(name))
+    }
+
+    /// The lines that were written since this was asked last.
+    fn lines(&mut self, is_over: bool) -> Vec<(LogSource, String)> {
+        let stdout = self.stdout.lines.take(is_over).into_iter().map(|line| (LogSource::Stdout, line));
+        let stderr = self.stderr.lines.take(is_over).into_iter().map(|line| (LogSource::Stderr, line));
+        stdout.chain(stderr).collect()
     }
 
     /// Has all end, the sooner the earlier it was asked for.
