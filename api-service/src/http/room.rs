@@ -24,8 +24,9 @@ const ANSWERS: usize = 32 << 20;
 /// The bytes of all single jobs that are being read, before it is known how large each is.
 const READS: usize = 64 << 20;
 
-/// The most that one of them has: a payload, a result, an output, and its attempts.
-const LARGEST_READ: usize = 3 << 20;
+/// The most that one of them has: a payload, a result or the output of an attempt that is to be followed by another, and
+/// its attempts.
+const LARGEST_READ: usize = 2 << 20;
 
 /// How long a request waits for room before it is told to come again.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,20 +5,46 @@ use std::collections::VecDeque;
 /// The most lines that are kept.
 const LINES: usize = 200;
 
+/// The most bytes that are looked at from one refill to the next. What a flood has more is left out here.
+const BUDGET: usize = 256 << 10;
+
 /// The most bytes of a line; more is left out.
 const LINE_BYTES: usize = 1024;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecentLines {
     lines: VecDeque<String>,
     /// The beginning of the line that is not at its end yet.
     begun: Vec<u8>,
+    /// How many bytes may still be looked at.
+    budget: usize,
+    /// Whether something was left out, and with it the beginning of the next line.
+    is_broken: bool,
+}
+
+impl Default for RecentLines {
+    fn default() -> Self {
+        Self { lines: VecDeque::new(), begun: Vec::new(), budget: BUDGET, is_broken: false }
+    }
 }
 
 impl RecentLines {
     /// Takes in what was written next.
     pub(super) fn add(&mut self, bytes: &[u8]) {
+        let Some(budget) = self.budget.checked_sub(bytes.len()) else {
+            self.begun.clear();
+            self.is_broken = true;
+            return;
+        };
+        self.budget = budget;
+        let bytes = if self.is_broken {
+            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return };
+            self.is_broken = false;
+            &bytes[end + 1..]
+        } else {
+            bytes
+        };
         let mut parts = bytes.split(|byte| *byte == b'\n');
         let first = parts.next().unwrap_or_default();
         self.begin(first);
@@ -31,6 +57,11 @@ impl RecentLines {
             self.end();
         }
         self.begin(open);
+    }
+
+    /// From time to time more may be looked at.
+    pub(super) fn refill(&mut self) {
+        self.budget = BUDGET;
     }
 
     /// The lines since this was asked last; with what was begun where there comes no more.
@@ -86,9 +117,23 @@ mod tests {
         lines.add(many.as_bytes());
         let kept = lines.take(false);
         assert_eq!((kept.len(), kept[0].as_str(), kept[LINES - 1].as_str()), (LINES, "800", "999"));
-        lines.add(&vec![b'x'; 1 << 20]);
+        lines.add(&vec![b'x'; 100_000]);
         lines.add(b"\n");
         assert_eq!(lines.take(false), ["x".repeat(LINE_BYTES)]);
+    }
+
+    #[test]
+    fn what_a_flood_has_more_is_left_out_and_whole_lines_follow() {
+        let mut lines = RecentLines::default();
+        lines.add(b"whole\nbeg");
+        lines.add(&vec![b'\n'; BUDGET]);
+        lines.add(b"the end of one that began there\nnext\n");
+        assert_eq!(lines.take(false), ["whole", "next"]);
+        lines.add(&vec![b'x'; BUDGET - 20]);
+        assert!(lines.begun.is_empty(), "the budget is used up");
+        lines.refill();
+        lines.add(b"x\nagain\n");
+        assert_eq!(lines.take(true), ["again"]);
     }
 
     proptest! {

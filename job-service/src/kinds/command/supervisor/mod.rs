@@ -199,6 +199,8 @@ impl Supervisor {
     /// Notices who has ended, and does what is next.
     fn look(&mut self) {
         self.reap();
+        self.stdout.lines.refill();
+        self.stderr.lines.refill();
         let before = Instant::now();
         match self.phase {
             Phase::Running if self.ended.is_some() && self.has_children => {
