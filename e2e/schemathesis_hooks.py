@@ -31,6 +31,10 @@ def mend_what_no_schema_says(case):
         # The payload of a kind that every worker knows has a schema of its own: GET /v1/kinds.
         if isinstance(job.get("kind"), str) and job["kind"] in PAYLOADS:
             job["payload"] = PAYLOADS[job["kind"]]
+        mend_its_time(job)
+    if case.path == "/v1/import" and not (case.body if isinstance(case.body, str) else "").strip():
+        # There has to be a line.
+        case.body = '{"end":{}}'
     if (case.headers or {}).get("Idempotency-Key"):
         # A key that was used for another request is refused; so are keys of jobs beside one of their batch.
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
@@ -47,3 +51,12 @@ def mend_what_no_schema_says(case):
     if case.path == "/" and "object_id" in body:
         # The older system answers 400 to an object that has had a job.
         body["object_id"] = str(uuid.uuid4())
+
+
+def mend_its_time(job):
+    """A time stands alone and is within a year, and the longest pause is not below the first."""
+    if "run_at" in job:
+        job.pop("delay_s", None)
+        job["run_at"] = "2020-01-01T00:00:00Z" if job["run_at"] else job["run_at"]
+    if isinstance(job.get("retry"), dict) and job["retry"].get("base_s") is not None:
+        job["retry"]["max_s"] = 604800

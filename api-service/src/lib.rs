@@ -11,10 +11,12 @@ pub mod legacy;
 pub mod live;
 pub mod outbox;
 pub mod queues;
+mod route_data;
 pub mod schedules;
 pub mod settings;
 pub mod stats;
 pub mod status;
+pub mod transfer;
 pub mod users;
 pub mod workers;
 
@@ -38,16 +40,18 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
     http::{ProblemType, ServerSettings, problem::types},
-    jobs::{Creator, Jobs, Lifecycle, Outbox, OwnRetention, Retention, Waiters},
+    jobs::{Creator, Importer, Jobs, Lifecycle, Outbox, OwnRetention, Retention, Waiters},
     legacy::WorkSettings,
     live::{Logs, Progresses},
     outbox::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
     },
     queues::{EndedCounts, Queues, exchange},
+    route_data::{RouteData, routes},
     schedules::{ScheduleStore, Scheduler, Schedules},
     settings::Settings,
     status::{AppliedBytes, Broadcasts, Events, MakeRoom, PACING, StatusStore, StreamOrder, UnmatchedEvents},
+    transfer::Transfer,
     users::{UserStore, Users},
     workers::Workers,
 };
@@ -118,6 +122,7 @@ impl App {
         );
         let users = UserStore::new(mongo.clone());
         let (jobs, outbox) = (Jobs::new(mongo), Arc::new(relay.clone()) as Arc<dyn Outbox>);
+        let transfer = Transfer::new(Importer::new(jobs.clone(), Arc::clone(&outbox), relay_after));
         let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
         let counts = EndedCounts::default();
         let broadcasts =
@@ -148,6 +153,7 @@ impl App {
             users: Data::new(Users::new(users.clone())),
             progresses: Data::new(progresses.clone()),
             logs: Data::new(Logs::new(broker.clone())),
+            transfer: Data::new(transfer),
         };
         let grace = settings.common.shutdown_grace;
         let server_settings =
@@ -216,6 +222,7 @@ fn domains(app: &mut ServiceConfig<'_>) {
     app.configure(workers::configure);
     app.configure(users::configure);
     app.configure(schedules::configure);
+    app.configure(transfer::configure);
     app.configure(legacy::configure);
 }
 
@@ -248,45 +255,6 @@ fn api() -> OpenApi {
     let mut api = http::document(domains, &problem_types());
     kinds::describe(&mut api);
     api
-}
-
-/// What the routes need; a line a domain.
-#[derive(Clone)]
-struct RouteData {
-    creator: Data<Creator>,
-    jobs: Data<Jobs>,
-    lifecycle: Data<Lifecycle>,
-    queues: Data<Queues>,
-    workers: Data<Workers>,
-    backlog: Data<Backlog>,
-    work: Data<WorkSettings>,
-    users: Data<Users>,
-    schedules: Data<Schedules>,
-    progresses: Data<Progresses>,
-    logs: Data<Logs>,
-}
-
-/// The routes, and what they need.
-fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static {
-    move |app| {
-        let RouteData {
-            creator,
-            jobs,
-            lifecycle,
-            queues,
-            workers,
-            backlog,
-            work,
-            users,
-            schedules,
-            progresses,
-            logs,
-        } = data.clone();
-        app.app_data(creator).app_data(jobs).app_data(lifecycle);
-        app.app_data(queues).app_data(workers).app_data(backlog).app_data(work).app_data(users);
-        app.app_data(schedules).app_data(progresses).app_data(logs);
-        domains(app);
-    }
 }
 
 /// The list of background tasks.

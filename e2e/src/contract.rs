@@ -111,7 +111,7 @@ impl Contract {
         };
         let content_type = seen.content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let known = content.get(content_type).ok_or_else(|| format!("content type {content_type:?}"))?;
-        if seen.body.is_empty() || !content_type.ends_with("json") {
+        if seen.body.is_empty() || !content_type.ends_with("json") || content_type.ends_with("ndjson") {
             return Ok(());
         }
         let body = serde_json::from_slice(seen.body).map_err(|error| format!("no JSON: {error}"))?;

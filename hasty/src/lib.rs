@@ -4,3 +4,4 @@ pub mod fsck;
 pub mod jobs;
 pub mod replica_set;
 pub mod top;
+pub mod transfer;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hasty::{fsck, jobs, replica_set, top};
+use hasty::{fsck, jobs, replica_set, top, transfer};
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -15,8 +15,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes all there is as lines of JSON
+    Export(transfer::ExportOptions),
     /// Proves that every job of a running system has what will move it on, and that both databases agree
     Fsck(fsck::Options),
+    /// Takes in lines that an export has written; the same line twice changes nothing
+    Import(transfer::ImportOptions),
     /// Creates jobs, and shows how far they are
     Jobs(jobs::Options),
     /// Makes a replica set of MongoDB servers that were started for one; a set that is there stays as it is
@@ -30,7 +34,9 @@ fn main() -> ExitCode {
     let runtime = Runtime::new().expect("a runtime can be started");
     let ended = runtime.block_on(async {
         match command {
+            Command::Export(options) => transfer::export(options).await,
             Command::Fsck(options) => fsck::command(options).await,
+            Command::Import(options) => transfer::import(options).await,
             Command::Jobs(options) => jobs::command(options).await,
             Command::ReplicaSet(options) => replica_set::command(options).await,
             Command::Top(options) => top::command(options).await,

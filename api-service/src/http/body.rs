@@ -36,6 +36,12 @@ impl Deref for Body {
 }
 
 impl Body {
+    /// The bytes, and the room that they have.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Option<Reservation>) {
+        (self.bytes, self.room)
+    }
+
     /// Lets the text go, and keeps the room for what was made of it; none where the body was small.
     #[must_use]
     pub fn into_room(self) -> Option<Reservation> {
@@ -102,9 +108,26 @@ pub(super) async fn read_optional_json(
     Ok(Some(body))
 }
 
+/// Reads the body of a request that has lines of JSON.
+///
+/// # Errors
+/// Those of [`read_json`].
+pub(super) async fn read_lines(request: &HttpRequest, body: Payload, limit: usize) -> Result<Body, Problem> {
+    let names = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+    if !names.iter().any(|name| content_type(request).eq_ignore_ascii_case(name)) {
+        return Err(Problem::new(&UNSUPPORTED_MEDIA_TYPE));
+    }
+    read_body(request, body, limit).await
+}
+
+/// Without its parameters.
+fn content_type(request: &HttpRequest) -> &str {
+    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
 fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = content_type(request);
     let is_json = essence.eq_ignore_ascii_case("application/json")
         || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
     if is_json { Ok(()) } else { Err(Problem::new(&UNSUPPORTED_MEDIA_TYPE)) }

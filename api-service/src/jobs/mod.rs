@@ -22,6 +22,7 @@ mod retention;
 mod routes;
 mod store;
 mod timing;
+mod transfer;
 mod view;
 mod waiters;
 
@@ -43,7 +44,8 @@ pub(crate) use remains::may_be_gone;
 pub(crate) use requests::JobPath;
 pub use retention::Retention;
 pub use routes::configure;
-pub use store::{EARLIER_RUNS, JOBS, Jobs, OPEN_JOBS_INDEX, Stub};
+pub use store::{EARLIER_RUNS, ExportPage, JOBS, Jobs, OPEN_JOBS_INDEX, Stub};
+pub use transfer::{Imported, Importer, JobLine, line_of};
 
 pub use waiters::Waiters;
 

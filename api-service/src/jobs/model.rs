@@ -58,6 +58,9 @@ pub struct Job {
     /// The schedule that created it, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<OfSchedule>,
+    /// Up to which run it was another system's, where it was taken in from there: the ledger need not know those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<u32>,
     /// When it was created.
     pub created_at: DateTime,
     /// The trace of the request that created it.

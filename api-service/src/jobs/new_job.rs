@@ -161,6 +161,7 @@ impl NewJob {
             start_within_s,
             revision: 0,
             schedule: None,
+            elsewhere: None,
             created_at: now,
             trace: Some(trace),
             run: 1,

@@ -56,6 +56,7 @@ impl Job {
             run_at: self.run_at,
             start_within_s: self.start_within_s,
             revision: self.revision,
+            elsewhere: self.elsewhere,
             created_at: self.created_at,
             trace: self.trace,
         }

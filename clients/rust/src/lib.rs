@@ -31,6 +31,7 @@ pub use lists::Filter;
 pub use new_job::NewJob;
 pub use overview::{Count, Ended, QueueState, Stats, Waiting, Worker, WorkerList};
 pub use shared_events::{
-    JobError, JobId, JsonText, Kind, Priority, Queue, Status, Timestamp, WorkerId, broadcasts::WorkerState,
+    JobError, JobId, JsonText, Kind, Priority, Queue, RetryPauses, Status, Timestamp, WorkerId,
+    broadcasts::WorkerState,
 };
 pub use tls::http_client;

@@ -60,6 +60,7 @@ mod stops;
 mod streams_lost;
 mod taking_what_waits;
 mod trace;
+mod transfer;
 mod unreadable_documents;
 mod users;
 mod waiting;

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use service_kit::Reservation;
 use utoipa::{
@@ -11,12 +12,12 @@ use utoipa::{
 };
 
 use super::{
-    Mistakes, Place,
+    Mistake, MistakeCode, Mistakes, Place,
     fields::{Fields, ReadFields},
 };
 use crate::http::{
     Context, Problem,
-    body::{Body, read_json, read_optional_json},
+    body::{Body, read_json, read_lines, read_optional_json},
 };
 
 /// A request, checked: `P` is what its path says, `Q` its query's parameters, `H` its headers, `B` its body. All that is
@@ -141,6 +142,27 @@ impl<T: JsonBody + 'static> RequestBody for OptionalJson<T> {
             return Ok(Some((Self(None), None)));
         };
         Ok(value_of::<T>(&body, mistakes).map(|value| (Self(Some(value)), body.into_room())))
+    }
+}
+
+/// A body that is lines of JSON (`application/x-ndjson`), of at most so many bytes and lines; each is read by itself.
+#[derive(Debug)]
+pub struct Lines<const MAX_BYTES: usize, const MAX_LINES: usize>(pub Bytes);
+
+impl<const MAX_BYTES: usize, const MAX_LINES: usize> RequestBody for Lines<MAX_BYTES, MAX_LINES> {
+    async fn read(
+        request: &HttpRequest,
+        payload: Payload,
+        mistakes: &mut Mistakes,
+    ) -> Result<Option<(Self, Option<Reservation>)>, Problem> {
+        let (bytes, room) = read_lines(request, payload, MAX_BYTES).await?.into_parts();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
+        if (1..=MAX_LINES).contains(&lines) {
+            return Ok(Some((Self(bytes), room)));
+        }
+        let message = format!("must be 1 to {MAX_LINES} lines, not {lines}");
+        mistakes.add(Place::Body, "", Mistake::new(MistakeCode::WrongLength, message));
+        Ok(None)
     }
 }
 

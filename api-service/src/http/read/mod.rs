@@ -15,7 +15,9 @@ mod value;
 pub use api_service_derive::ReadFields;
 pub use decimal::Decimal;
 pub use fields::{Fields, ReadFields};
-pub use input::{Both, Empty, Input, Json, JsonBody, NoBody, OptionalJson, PathFields, read_json_object};
+pub use input::{
+    Both, Empty, Input, Json, JsonBody, Lines, NoBody, OptionalJson, PathFields, read_json_object,
+};
 pub use kept::{Kept, Removable};
 pub use mistakes::{FieldError, Mistake, MistakeCode, Mistakes, Place};
 pub use value::{CommaSeparated, FieldValue, Number, StringValue, Text, object_field};

@@ -24,6 +24,7 @@ fn ended() -> Job {
         start_within_s: None,
         revision: 0,
         schedule: None,
+        elsewhere: None,
         created_at: at,
         trace: None,
         run: 2,

@@ -1,5 +1,6 @@
 //! Every database call about jobs. Here: storing and reading them, and their indexes.
 
+mod export;
 mod gone;
 mod indexes;
 mod list;
@@ -7,6 +8,7 @@ mod of_schedules;
 mod runs;
 mod scheduled;
 
+pub use export::ExportPage;
 pub use gone::Stub;
 pub(super) use gone::{Holder, Kept};
 pub(super) use list::Load;

@@ -5,12 +5,16 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use super::route::Route;
 use super::schema;
 
 /// A body for a request of this method to this route.
 pub(crate) fn body(random: &mut StdRng, route: Route, method: &str) -> Vec<u8> {
+    if is_lines(route, method) {
+        return lines(random).into_bytes();
+    }
     let fine = fine(random, route, method);
     let text = fine.to_string();
     match random.random_range(0..20_u32) {
@@ -26,6 +30,34 @@ pub(crate) fn body(random: &mut StdRng, route: Route, method: &str) -> Vec<u8> {
         18 => format!(r#"{{"kind":"noop",{}"#, &text[1..]).into_bytes(),
         _ => large(random).into_bytes(),
     }
+}
+
+/// Whether the route takes lines of JSON.
+pub(crate) fn is_lines(route: Route, method: &str) -> bool {
+    let content =
+        |operation: &Value| operation["requestBody"]["content"].get("application/x-ndjson").is_some();
+    route.operation(method).is_some_and(content)
+}
+
+/// Lines of an import: jobs that had ended, and others; nearly right, and wrong.
+fn lines(random: &mut StdRng) -> String {
+    let line = |random: &mut StdRng| {
+        let id = uuid::Uuid::now_v7();
+        let now = time::OffsetDateTime::now_utc().format(&Rfc3339).expect("a time can be written");
+        let mut job = json!({
+            "id": id, "created_at": now, "kind": "noop", "run": 1, "ended_at": now, "status": "finished",
+        });
+        match random.random_range(0..8_u32) {
+            0..4 => {}
+            4 => job = wrong_value(random, job),
+            5 => job = with_field(job, "status", json!("queued")),
+            6 => job = with_field(job, "created_at", json!("2001-01-01T00:00:00Z")),
+            _ => return json_like(random),
+        }
+        json!({ "job": job }).to_string()
+    };
+    let lines: Vec<String> = (0..random.random_range(0..5_u32)).map(|_| line(random)).collect();
+    lines.join("\n")
 }
 
 fn text_length(value: &Value) -> usize {

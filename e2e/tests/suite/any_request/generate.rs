@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::body::body;
+use super::body::{body, is_lines};
 use super::header::Header;
 use super::route::{ROUTES, Route};
 use super::schema;
@@ -161,7 +161,9 @@ impl Request {
         ];
         if random.random_bool(0.9) {
             let usual = random.random_bool(0.8);
-            let content_type = if usual { types[0] } else { *types.choose(random).unwrap() };
+            let takes_lines = self.route.is_some_and(|route| is_lines(route, &self.method));
+            let fitting = if takes_lines { b"application/x-ndjson" } else { types[0] };
+            let content_type = if usual { fitting } else { *types.choose(random).unwrap() };
             self.headers.push(("Content-Type", content_type.to_vec()));
         }
         let length = self.body.len();

@@ -167,10 +167,12 @@ fn change(request: &Request, answer: &RawAnswer) -> Change {
         || answer.json().and_then(|answer| Some(answer["results"].as_array()?.clone())).unwrap_or_default();
     match (request.route, request.method.as_str(), answer.status) {
         (Some(Route::Of("/v1/jobs" | "/")), "POST", 201) => Change::Jobs(1),
-        (Some(Route::Of("/v1/jobs/batch")), "POST", 200) if answer.header("content-encoding").is_some() => {
+        (Some(Route::Of("/v1/jobs/batch" | "/v1/import")), "POST", 200)
+            if answer.header("content-encoding").is_some() =>
+        {
             Change::NotSaid
         }
-        (Some(Route::Of("/v1/jobs/batch")), "POST", 200) => {
+        (Some(Route::Of("/v1/jobs/batch" | "/v1/import")), "POST", 200) => {
             let new = results().iter().filter(|result| result["status"] == 201).count();
             Change::Jobs(i64::try_from(new).unwrap())
         }

@@ -28,8 +28,17 @@ pub(super) fn without_job(group: &Group, now: DateTime) -> Finding {
 }
 
 /// Whether an earlier run that is not there may have been kept for its time: it ended when the ledger says, or, where that
-/// has no record, at any time since the job's creation.
-pub(super) fn is_over(job: &Job, record: Option<&Run>, now: DateTime, retention: Duration) -> bool {
+/// has no record, at any time since the job's creation. Of a job that was taken in from elsewhere none was.
+pub(super) fn is_over(
+    job: &Job,
+    earlier: u32,
+    record: Option<&Run>,
+    now: DateTime,
+    retention: Duration,
+) -> bool {
+    if job.elsewhere.is_some_and(|elsewhere| earlier <= elsewhere) {
+        return true;
+    }
     let created_at = || {
         let created_at = job.job_id().uuid().get_timestamp()?.to_unix().0;
         Some(DateTime::from_millis(i64::try_from(created_at).ok()? * 1000))
@@ -48,6 +57,10 @@ fn is_older(date: DateTime, age: Duration, now: DateTime) -> bool {
 /// What is wrong with a run that has ended for the api-service.
 pub(super) fn disagree(job: &Job, run: Option<&Run>, now: DateTime, retention: Duration) -> Option<String> {
     let Some(run) = run else {
+        // It was taken in from elsewhere.
+        if job.elsewhere.is_some_and(|elsewhere| job.run <= elsewhere) {
+            return None;
+        }
         // It was cancelled while it was scheduled: no worker has heard of it.
         if job.status == Status::Cancelled && job.epoch == 0 {
             return None;
@@ -98,6 +111,21 @@ mod tests {
         let error = doc! { "status": "finished", "error": { "code": "strange", "message": "" } };
         assert!(is_broken(&with_run(ended(), error)));
         assert_eq!(look(&with_run(ended(), doc! { "status": "finished" })), Finding::Ended);
+    }
+
+    #[test]
+    fn runs_of_elsewhere_are_not_missed() {
+        let ended = |but| {
+            let mut all =
+                doc! { "status": "finished", "next_action": null, "next_action_at": null, "run": 3 };
+            all.extend(but);
+            job(all)
+        };
+        assert!(is_broken(&ended(doc! {})) && is_broken(&ended(doc! { "elsewhere": 2 })));
+        assert_eq!(look(&ended(doc! { "elsewhere": 3 })), Finding::Ended);
+        let waits = job(doc! { "run": 3, "elsewhere": 2 });
+        assert_eq!(look(&waits), Finding::MovedBy("outbox mark"));
+        assert!(is_broken(&job(doc! { "run": 3, "elsewhere": 1 })));
     }
 
     #[test]

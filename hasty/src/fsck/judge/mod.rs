@@ -65,7 +65,7 @@ pub fn judge(group: &Group, broker: &BrokerView, now: DateTime, retention: Durat
     }
     let is_missing = |run: &u32| {
         let is_kept = group.earlier.iter().any(|earlier| earlier.run == *run);
-        !is_kept && !ended::is_over(job, ledger.get(run).copied(), now, retention)
+        !is_kept && !ended::is_over(job, *run, ledger.get(run).copied(), now, retention)
     };
     if let Some(missing) = (1..job.run).find(is_missing) {
         return Finding::Broken(format!("run {missing} was replaced by a retry and is not kept"));
