@@ -68,6 +68,14 @@ impl Lifecycle {
         self.jobs.get(id).await?.ok_or(LifecycleError::NotFound(id))
     }
 
+    /// Reads a job, without what makes it large; none where there is none.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn find_brief(&self, id: JobId) -> Result<Option<Job>, LifecycleError> {
+        Ok(self.jobs.get_brief(id).await?)
+    }
+
     /// Waits until a job's latest run has ended, for `wait` at most.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The older systems' routes, a file each: their clients go on working unchanged.
 
+mod schedule;
+mod schedule_view;
 mod sleep_jobs;
 mod users;
 mod work;
@@ -14,6 +16,7 @@ pub use work::WorkSettings;
 pub fn configure(app: &mut ServiceConfig<'_>) {
     users::configure(app);
     work::configure(app);
+    schedule::configure(app);
     sleep_jobs::configure(app);
 }
 

@@ -4,7 +4,7 @@ use bson::{DateTime, Uuid};
 use serde::{Deserialize, Serialize};
 use shared_events::{Kind, Queue, Timestamp};
 
-use super::{ScheduleId, definition::Definition, rule::Rule, template::Template};
+use super::{Older, ScheduleId, definition::Definition, rule::Rule, template::Template};
 use crate::{
     http::read::read_json_object,
     jobs::{date, timestamp},
@@ -46,6 +46,9 @@ pub struct Stored {
     /// When there is something to decide; none where there never is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_fire_at: Option<DateTime>,
+    /// What an older client has said of it, where one has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older: Option<Older>,
     /// When it was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<DateTime>,
@@ -97,6 +100,7 @@ impl Schedule {
             since: now,
             cursor: now,
             next_fire_at: None,
+            older: None,
             deleted_at: None,
         };
         Self { stored, rule }.looked_ahead()

@@ -4,7 +4,7 @@ use super::{ScheduleError, service::MOST_AT_ONCE};
 use crate::http::{Problem, ProblemType, problem::types::PRECONDITION_FAILED, route_problems};
 
 /// 404.
-pub(super) const SCHEDULE_NOT_FOUND: ProblemType = ProblemType {
+pub(crate) const SCHEDULE_NOT_FOUND: ProblemType = ProblemType {
     code: "schedule_not_found",
     status: 404,
     title: "There is no such schedule",

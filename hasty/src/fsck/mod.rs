@@ -3,6 +3,7 @@
 
 mod command;
 mod connections;
+mod firings;
 mod group;
 mod judge;
 mod read;
@@ -36,12 +37,18 @@ pub struct Report {
     pub moved_by: BTreeMap<&'static str, u64>,
     /// Those that nothing moves on, or about which the databases contradict each other.
     pub broken: Vec<(JobId, String)>,
+    /// How many firings of schedules are recorded.
+    pub firings: u64,
+    /// How many of them are not at their end.
+    pub open_firings: u64,
+    /// Firings, and jobs of schedules, that contradict each other.
+    pub broken_firings: Vec<(String, String)>,
 }
 
 impl Report {
     /// Whether there is nothing to complain about.
     pub fn is_clean(&self) -> bool {
-        self.broken.is_empty()
+        self.broken.is_empty() && self.broken_firings.is_empty()
     }
 }
 
@@ -77,6 +84,7 @@ pub async fn check(endpoints: &Endpoints) -> Result<Report> {
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
+    report.look_at_firings(&connections).await?;
     Ok(report)
 }
 
@@ -100,6 +108,25 @@ async fn finding(
 }
 
 impl Report {
+    /// What looks broken every time is.
+    async fn look_at_firings(&mut self, connections: &Connections) -> Result<()> {
+        let mut suspects = None::<BTreeMap<String, String>>;
+        for _ in 0..LOOKS {
+            let found = connections.firings().await?;
+            (self.firings, self.open_firings) = (found.count, found.open);
+            let before = suspects.take();
+            let is_still = |id: &String| before.as_ref().is_none_or(|before| before.contains_key(id));
+            let still: BTreeMap<_, _> = found.broken.into_iter().filter(|(id, _)| is_still(id)).collect();
+            if still.is_empty() {
+                return Ok(());
+            }
+            suspects = Some(still);
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        self.broken_firings.extend(suspects.unwrap_or_default());
+        Ok(())
+    }
+
     fn count(&mut self, finding: &Finding) {
         match finding {
             Finding::MovedBy(what) => *self.moved_by.entry(what).or_default() += 1,
@@ -115,6 +142,13 @@ impl fmt::Display for Report {
         for (what, count) in &self.moved_by {
             writeln!(f, "  {count:>8}  go on: {what}")?;
         }
+        if self.firings > 0 {
+            let (all, open, broken) = (self.firings, self.open_firings, self.broken_firings.len());
+            writeln!(f, "{all} firings of schedules: {open} open, {broken} broken")?;
+        }
+        self.broken_firings
+            .iter()
+            .try_for_each(|(id, wrong)| writeln!(f, "  BROKEN firing {id}: {wrong}"))?;
         self.broken.iter().try_for_each(|(id, wrong)| writeln!(f, "  BROKEN {id}: {wrong}"))
     }
 }

@@ -8,7 +8,7 @@ use service_kit::{StoreError, failpoints::Safeguard, telemetry::chain};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{FIRINGS, SCHEDULES, ScheduleStore};
+use super::{FIRINGS, SCHEDULES, ScheduleStore, older::of_older};
 
 /// How soon the indexes are tried again to be made.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -56,6 +56,7 @@ impl ScheduleStore {
             partial(doc! { "next_fire_at": 1 }, "next_fire_at"),
             plain(doc! { "kind": 1, "live_id": 1 }),
             plain(doc! { "queue": 1, "live_id": 1 }),
+            of_older(),
             expiring(),
         ];
         let of_firings = [

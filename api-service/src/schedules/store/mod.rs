@@ -5,6 +5,7 @@
 
 mod firings;
 mod indexes;
+mod older;
 
 pub use firings::FIRINGS;
 
@@ -146,6 +147,9 @@ impl ScheduleStore {
             "updated_at": updated_at,
             "version": version,
         };
+        if let Some(older) = &next.stored.older {
+            set.insert("older", bson::serialize_to_bson(older).unwrap_or_default());
+        }
         if next.stored.cursor != before.stored.cursor {
             set.insert("since", next.stored.since);
             set.insert("cursor", next.stored.cursor);

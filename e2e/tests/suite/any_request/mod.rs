@@ -185,10 +185,14 @@ fn change(request: &Request, answer: &RawAnswer) -> Change {
         (Some(Route::Of("/v1/users/{id}" | "/api/user" | "/api/user/")), "PUT" | "PATCH", 200) => {
             Change::Users(0)
         }
-        (Some(Route::Of("/v1/schedules")), "POST", 201)
+        (Some(Route::Of("/v1/schedules" | "/api/v1/schedule")), "POST", 201)
         | (Some(Route::Of("/v1/schedules/{id}")), "PUT", 201) => Change::Schedules(1),
         (Some(Route::Of("/v1/schedules/{id}")), "DELETE", 204) => Change::Schedules(-1),
-        (Some(Route::Of("/v1/schedules/{id}")), "PUT" | "PATCH", 200) => Change::Schedules(0),
+        (Some(Route::Of("/v1/schedules/{id}" | "/api/v1/schedule/{id}")), "PUT" | "PATCH", 200) => {
+            Change::Schedules(0)
+        }
+        // It may have been deleted before.
+        (Some(Route::Of("/api/v1/schedule/{id}")), "DELETE", 200) => Change::NotSaid,
         (Some(Route::Of(path)), "POST", 200 | 202)
             if path.ends_with("/cancel") || path.ends_with("/retry") =>
         {

@@ -1,6 +1,9 @@
 //! Schedules: `/v1/schedules`, and what they fire.
 
 mod backfills;
+mod day;
+mod figures;
+mod older;
 mod overlap;
 mod replicas;
 

@@ -2,20 +2,8 @@
 
 use super::*;
 
-/// Many schedules that are due in the same second, of a queue that nobody serves.
-async fn many(app: &App, prefix: &str, count: usize, at: &str) {
-    let schedule = of(&NewJob::noop().queue("nobody"), &json!({ "at": at }));
-    for some in (0..count).collect::<Vec<_>>().chunks(50) {
-        let creating = some.iter().map(|number| {
-            let (id, schedule) = (format!("{prefix}-{number}"), &schedule);
-            async move { create(app, &id, schedule).await }
-        });
-        futures::future::join_all(creating).await;
-    }
-}
-
 /// Waits until all of them have fired; says how many jobs and records there are.
-async fn all_fired(app: &App, count: u64) {
+pub(super) async fn all_fired(app: &App, count: u64) {
     let what = bson::doc! { "schedule": { "$exists": true } };
     let look = || async {
         let jobs = app.stored_jobs(what.clone()).await;
@@ -30,19 +18,6 @@ async fn all_fired(app: &App, count: u64) {
     poll::until("all to have fired", Duration::from_secs(120), look)
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-}
-
-#[tokio::test]
-async fn of_many_that_are_due_at_once_none_is_missed_and_none_fires_twice_though_a_replica_dies() {
-    let app = App::start(Stack::builder().api(3).workers(0)).await;
-    many(&app, "at-once", 600, &from_now(15_000)).await;
-    assert_eq!(app.firings(bson::doc! {}).await, 0, "they were to be created before they are due");
-    // As soon as the first are there, one of those who make them dies.
-    let begun =
-        || async { if app.firings(bson::doc! {}).await > 0 { Ok(()) } else { Err("none yet".to_owned()) } };
-    poll::until("the first to fire", SOON, begun).await.unwrap();
-    app.stack().api(0).kill().await.unwrap();
-    all_fired(&app, 600).await;
 }
 
 #[tokio::test]
