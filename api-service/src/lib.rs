@@ -41,7 +41,6 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::{
     http::{ProblemType, ServerSettings, problem::types},
     jobs::{Creator, Importer, Jobs, Lifecycle, Outbox, OwnRetention, Retention, Waiters},
-    legacy::WorkSettings,
     live::{Logs, Progresses},
     outbox::{
         Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
