@@ -11,6 +11,12 @@ CREATE = DOCUMENT["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["applic
 PAYLOADS = {kind: example["value"]["payload"] for kind, example in CREATE["examples"].items()}
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    """Lines are a text as it stands."""
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
 @schemathesis.hook
 def before_call(context, case, **kwargs):
     """Mends requests that are not what they are taken for."""

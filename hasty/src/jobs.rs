@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt};
-use hasty_client::{Client, Filter, Job, JobId, Kind, NewJob, Priority, Queue, Status};
+use hasty_client::{Client, Filter, Job, JobId, Kind, NewJob, Priority, Queue, Status, Timestamp};
 use serde_json::value::RawValue;
 
 /// The options of `jobs`.
@@ -77,6 +77,15 @@ struct Create {
     /// How long it is kept after its end, in seconds
     #[arg(long)]
     keep_s: Option<u32>,
+    /// When to run it, such as 2026-12-24T18:00:00Z
+    #[arg(long)]
+    run_at: Option<Timestamp>,
+    /// After how many seconds to run it
+    #[arg(long, conflicts_with = "run_at")]
+    delay_s: Option<u32>,
+    /// Within how many seconds an attempt is to begin
+    #[arg(long)]
+    start_within_s: Option<u32>,
     /// The same key with the same job creates it once
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -147,6 +156,15 @@ impl Create {
         }
         if let Some(keep_s) = self.keep_s {
             job = job.keep_s(keep_s);
+        }
+        if let Some(run_at) = self.run_at {
+            job = job.run_at(run_at);
+        }
+        if let Some(delay_s) = self.delay_s {
+            job = job.delay_s(delay_s);
+        }
+        if let Some(seconds) = self.start_within_s {
+            job = job.start_within_s(seconds);
         }
         let created = match self.idempotency_key {
             Some(key) => client.create_with_key(&job, &key).await?,
