@@ -46,7 +46,6 @@ pub use retention::Retention;
 pub use routes::configure;
 pub use store::{EARLIER_RUNS, ExportPage, JOBS, Jobs, OPEN_JOBS_INDEX, Stub};
 pub use transfer::{Imported, Importer, JobLine, line_of};
-
 pub use waiters::Waiters;
 
 use std::sync::Arc;

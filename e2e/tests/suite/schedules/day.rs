@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api_service::{
     http::read::read_json_object,
-    jobs::{Creator, Job, Jobs, Lifecycle, NextAction, Outbox, Waiters},
+    jobs::{Creator, Ends, Job, Jobs, Lifecycle, NextAction, Outbox, Waiters},
     schedules::{ScheduleStore, Scheduler, Schedules},
 };
 use bson::{DateTime, Document, doc};
@@ -36,6 +36,11 @@ impl Outbox for Silent {
     fn wake(&self) {}
 }
 
+#[async_trait::async_trait]
+impl Ends for Silent {
+    async fn tell(&self, _: &[Job]) {}
+}
+
 /// A replica's scheduler, as the api-service makes it.
 async fn scheduler(uri: &str) -> Scheduler {
     let mongo = Mongo::connect(uri, "hasty_day", "day").await.unwrap();
@@ -45,7 +50,7 @@ async fn scheduler(uri: &str) -> Scheduler {
     Scheduler {
         store: ScheduleStore::new(mongo),
         creator: Creator::new(jobs.clone(), Arc::clone(&outbox), window, after),
-        lifecycle: Lifecycle::new(jobs.clone(), outbox, Waiters::default(), after),
+        lifecycle: Lifecycle::new(jobs.clone(), outbox, Arc::new(Silent), Waiters::default(), after),
         jobs,
         kept: Duration::from_secs(400 * 86_400),
         wake: Arc::default(),
