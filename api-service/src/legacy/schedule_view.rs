@@ -54,9 +54,18 @@ impl FieldValue for Moment {
 }
 
 /// What runs in a container, in JSON.
-#[derive(Debug, Clone, PartialEq, ToSchema)]
-#[schema(value_type = serde_json::Value, example = "echo done")]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Command(pub(super) String);
+
+impl utoipa::PartialSchema for Command {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let either =
+            utoipa::openapi::OneOfBuilder::new().item(String::schema()).item(Vec::<String>::schema());
+        utoipa::openapi::Schema::OneOf(either.build()).into()
+    }
+}
+
+impl ToSchema for Command {}
 
 impl FieldValue for Command {
     fn from_json(json: &RawValue) -> Result<Self, Mistake> {
@@ -83,7 +92,7 @@ pub(super) struct NewSchedule {
     #[schema(inline)]
     pub(super) cron: Moment,
     /// What runs in it: a text for a shell, or a list of arguments.
-    #[schema(inline)]
+    #[schema(inline, value_type = Command, required = false)]
     pub(super) command: Option<Command>,
     /// Who asks.
     #[schema(inline, rename = "client-id")]
@@ -101,7 +110,7 @@ pub(super) struct Change {
     #[schema(inline, value_type = Moment, required = false)]
     pub(super) cron: Option<Kept<Moment>>,
     /// What runs in it.
-    #[schema(inline)]
+    #[schema(inline, value_type = Command, required = false)]
     pub(super) command: Option<Command>,
 }
 
