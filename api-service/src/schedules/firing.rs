@@ -91,7 +91,7 @@ pub enum FiringReason {
 /// A firing's document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Firing {
-    /// See [`due_id`] and [`manual_id`].
+    /// Of the due time, or of the request by hand.
     #[serde(rename = "_id")]
     pub id: String,
     /// The schedule's own id.

@@ -1,7 +1,7 @@
 //! Schedules: jobs that are created again and again.
 //!
 //! A firing is first a record, which one replica alone can store, and which holds the id of its job; then the job under that
-//! id ([`scheduler`]). So each firing makes one job, whoever dies, stands still or is asked twice.
+//! id (`scheduler/`). So each firing makes one job, whoever dies, stands still or is asked twice.
 
 mod definition;
 mod errors;

@@ -1,6 +1,6 @@
 //! At which times a schedule is due. Pure: nothing here knows a database, or the time of day.
 //!
-//! What a clock change means is decided here ([`walk`]), by the zone's own rules. An expression that has neither wildcard
+//! What a clock change means is decided here (`walk.rs`), by the zone's own rules. An expression that has neither wildcard
 //! nor step in hour and minute names fixed times: one that the change skips comes at the first moment after it, one that
 //! it repeats comes once. Any other follows real time: what is skipped does not come, what is repeated comes again.
 //!
