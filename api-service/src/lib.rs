@@ -121,7 +121,7 @@ impl App {
         );
         let users = UserStore::new(mongo.clone());
         let (jobs, outbox) = (Jobs::new(mongo), Arc::new(relay.clone()) as Arc<dyn Outbox>);
-        let transfer = Transfer::new(Importer::new(jobs.clone(), Arc::clone(&outbox), relay_after));
+        let importer = Importer::new(jobs.clone(), Arc::clone(&outbox), relay_after);
         let creator = Creator::new(jobs.clone(), Arc::clone(&outbox), limits.rerun_window, relay_after);
         let counts = EndedCounts::default();
         let broadcasts =
@@ -139,6 +139,7 @@ impl App {
             kept: limits.firings_kept,
             wake: Arc::default(),
         };
+        let transfer = Transfer::new(importer, scheduler.clone());
         let schedules = Schedules::new(scheduler.store.clone(), scheduler.clone());
         let data = RouteData {
             schedules: Data::new(schedules),

@@ -13,6 +13,9 @@ pub enum ScheduleError {
     /// The schedule is not in the state that the request is meant for, or is there though it should not be.
     #[error("the schedule is not in the state that the request is meant for")]
     ConditionFailed,
+    /// Another schedule has the id.
+    #[error("another schedule has the id {0}")]
+    Taken(ScheduleId),
     /// The span of a backfill starts before the oldest record that is kept.
     #[error("the span starts before the oldest record of a firing")]
     TooOld,

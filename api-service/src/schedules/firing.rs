@@ -130,6 +130,9 @@ pub struct Firing {
     /// Until when it is waited for room for its job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub give_up_at: Option<DateTime>,
+    /// Whether it was decided elsewhere, or before, and taken in from an export; its job may not have come along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// When the record goes.
     pub until: DateTime,
 }
@@ -187,6 +190,7 @@ impl Firing {
             look_at: is_open.then_some(look_at),
             seen: false,
             give_up_at: is_open.then_some(give_up_at),
+            imported: false,
             until,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use bson::DateTime;
+use bson::{DateTime, Uuid};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,6 +35,25 @@ impl FromStr for ScheduleId {
         let is_fine =
             (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_plain) && !RESERVED.contains(&text);
         if is_fine { Ok(Self(text.to_owned())) } else { Err(BadScheduleId) }
+    }
+}
+
+/// A schedule's own id: another one of the same name has another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uid(pub Uuid);
+
+/// The text is no UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID")]
+pub struct BadUid;
+
+impl StringValue for Uid {}
+
+impl FromStr for Uid {
+    type Err = BadUid;
+
+    fn from_str(text: &str) -> Result<Self, BadUid> {
+        Uuid::parse_str(text).map(Self).map_err(|_| BadUid)
     }
 }
 

@@ -106,6 +106,16 @@ impl Schedule {
         Self { stored, rule }.looked_ahead()
     }
 
+    /// The same, made before and decided up to a moment, as another system or this one has exported it.
+    #[must_use]
+    pub(super) fn with_past(mut self, past: &super::transfer::PastSchedule, now: DateTime) -> Self {
+        self.stored.created_at = date(past.created_at);
+        self.stored.updated_at = date(past.updated_at);
+        self.stored.since = date(past.since).min(now);
+        self.stored.cursor = date(past.decided_until).min(now).max(self.stored.since);
+        self.looked_ahead()
+    }
+
     /// What a client has said; none where it was read without its template, or this version can not read that.
     #[must_use]
     pub fn definition(&self) -> Option<Definition> {

@@ -12,6 +12,15 @@ pub(crate) const SCHEDULE_NOT_FOUND: ProblemType = ProblemType {
     remedy: "Look the schedule up in the list, `GET /v1/schedules`.",
 };
 
+/// 409, of a line of an import.
+pub(crate) const SCHEDULE_ID_TAKEN: ProblemType = ProblemType {
+    code: "schedule_id_taken",
+    status: 409,
+    title: "Another schedule has the id",
+    meaning: "There is a schedule of this id that is another one: it has another `uid`. Nothing was changed.",
+    remedy: "Delete the one that is there, or take the line's out.",
+};
+
 /// 422.
 pub(super) const BACKFILL_TOO_OLD: ProblemType = ProblemType {
     code: "backfill_too_old",
@@ -34,7 +43,8 @@ pub(super) const BACKFILL_TOO_LARGE: ProblemType = ProblemType {
 const _: () = assert!(MOST_AT_ONCE == 1000);
 
 /// All of them.
-pub const PROBLEM_TYPES: &[&ProblemType] = &[&SCHEDULE_NOT_FOUND, &BACKFILL_TOO_OLD, &BACKFILL_TOO_LARGE];
+pub const PROBLEM_TYPES: &[&ProblemType] =
+    &[&SCHEDULE_NOT_FOUND, &SCHEDULE_ID_TAKEN, &BACKFILL_TOO_OLD, &BACKFILL_TOO_LARGE];
 
 impl From<ScheduleError> for Problem {
     fn from(error: ScheduleError) -> Self {
@@ -43,6 +53,9 @@ impl From<ScheduleError> for Problem {
                 Self::new(&SCHEDULE_NOT_FOUND).detail(format!("no schedule with id: {id}"))
             }
             ScheduleError::ConditionFailed => Self::new(&PRECONDITION_FAILED),
+            ScheduleError::Taken(id) => {
+                Self::new(&SCHEDULE_ID_TAKEN).detail(format!("another schedule has the id: {id}"))
+            }
             ScheduleError::TooOld => Self::new(&BACKFILL_TOO_OLD),
             ScheduleError::TooMany => Self::new(&BACKFILL_TOO_LARGE),
             ScheduleError::Contended => Self::unavailable("the schedule changes too quickly"),

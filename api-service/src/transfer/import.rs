@@ -1,15 +1,15 @@
 //! Reading lines: some at a time, each with an answer of its own.
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde::Serialize;
-use shared_events::JobId;
 use utoipa::ToSchema;
 
 use super::line::Line;
 use crate::{
-    http::{Problem, answer, problem::ProblemView},
+    http::{Problem, answer, problem::ProblemView, read::Mistakes},
     jobs::{Imported, Importer},
+    schedules::{FiringLine, ScheduleImporter},
 };
 
 /// How many lines are stored together, and about how many bytes.
@@ -25,9 +25,9 @@ pub(super) struct LineAnswer<'a> {
     /// 201: it is stored. 200: it was there before, or was deleted since, and nothing was changed. Else why not.
     #[schema(example = 201)]
     status: u16,
-    /// The job's id.
+    /// The id of the job, the schedule or the firing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<JobId>,
+    id: Option<&'a str>,
     /// Why it was not taken in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ProblemView<'a>>)]
@@ -42,13 +42,66 @@ pub(super) struct LineAnswers<'a> {
     results: Vec<LineAnswer<'a>>,
 }
 
+/// Who takes each kind of line in.
+#[derive(Clone)]
+pub(super) struct Importers {
+    pub(super) jobs: Importer,
+    pub(super) schedules: ScheduleImporter,
+}
+
+/// What became of a line: whether it is stored now, and of what.
+type Done = Result<(bool, Option<String>), Problem>;
+
 /// Takes all lines in; answers each, in order.
-pub(super) async fn import(body: Bytes, importer: Importer) -> Vec<Bytes> {
+pub(super) async fn import(body: Bytes, importers: Importers) -> Vec<Bytes> {
     let mut answers = Vec::new();
     for together in together(&body) {
-        answers.extend(join_all(together.into_iter().map(|line| one(line, &importer))).await);
+        answers.extend(importers.take_in(together).await);
     }
     answers
+}
+
+impl Importers {
+    /// Takes some lines in, at once.
+    async fn take_in(&self, lines: Vec<Numbered>) -> Vec<Bytes> {
+        let (mut firings, mut others) = (Vec::new(), Vec::new());
+        for (number, bytes) in lines {
+            match Line::read(&bytes) {
+                Ok(Line::Firing(firing)) => firings.push((number, *firing)),
+                line => others.push(async move { (number, self.one(line).await) }),
+            }
+        }
+        let (mut done, of_firings) = join(join_all(others), self.firings(firings)).await;
+        done.extend(of_firings);
+        done.sort_by_key(|(number, _)| *number);
+        done.iter().map(|(number, done)| answer(*number, done)).collect()
+    }
+
+    async fn one(&self, line: Result<Line, Mistakes>) -> Done {
+        match line? {
+            Line::Job(job) => match self.jobs.import(*job).await? {
+                Imported::New(id) => Ok((true, Some(id.to_string()))),
+                Imported::There(id) => Ok((false, Some(id.to_string()))),
+            },
+            Line::Schedule(schedule) => {
+                let id = schedule.1.id().to_string();
+                Ok((self.schedules.import(*schedule).await?, Some(id)))
+            }
+            Line::Firing(_) | Line::End => Ok((false, None)),
+        }
+    }
+
+    /// One statement for all.
+    async fn firings(&self, lines: Vec<(usize, FiringLine)>) -> Vec<(usize, Done)> {
+        let (numbers, lines): (Vec<usize>, Vec<FiringLine>) = lines.into_iter().unzip();
+        let ids: Vec<String> = lines.iter().map(|line| line.id().to_owned()).collect();
+        let stored = self.schedules.import_firings(lines).await;
+        let done = ids.into_iter().enumerate().map(|(place, id)| match &stored {
+            Ok(stored) => Ok((stored[place], Some(id))),
+            Err(error) => Err(Problem::from(error.clone())),
+        });
+        numbers.into_iter().zip(done).collect()
+    }
 }
 
 /// A line and its number, from 1.
@@ -72,16 +125,10 @@ fn together(body: &Bytes) -> Vec<Vec<Numbered>> {
     groups
 }
 
-async fn one((line, bytes): Numbered, importer: &Importer) -> Bytes {
-    let done = match Line::read(&bytes) {
-        Ok(Line::Job(job)) => importer.import(*job).await.map(Some).map_err(Problem::from),
-        Ok(Line::End) => Ok(None),
-        Err(mistakes) => Err(mistakes.into()),
-    };
-    let (status, id, error) = match &done {
-        Ok(Some(Imported::New(id))) => (201, Some(*id), None),
-        Ok(Some(Imported::There(id))) => (200, Some(*id), None),
-        Ok(None) => (200, None, None),
+fn answer(line: usize, done: &Done) -> Bytes {
+    let (status, id, error) = match done {
+        Ok((true, id)) => (201, id.as_deref(), None),
+        Ok((false, id)) => (200, id.as_deref(), None),
         Err(problem) => (problem.status(), None, Some(problem)),
     };
     answer::piece(&LineAnswer { line, status, id, error })

@@ -7,22 +7,25 @@ use utoipa::ToSchema;
 
 use crate::{
     http::read::{
-        FieldValue, Mistake, MistakeCode, Mistakes, ReadFields, StringValue, object_field, read_json_object,
+        FieldValue, Mistake, MistakeCode, Mistakes, Nested, Place, ReadFields, StringValue, read_json_object,
     },
     jobs::JobLine,
+    schedules::{FiringLine, ScheduleLine},
 };
 
-/// What is exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, ToSchema)]
+/// What is exported, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum What {
+    /// Schedules, and the records of their firings.
+    Schedules,
     /// Jobs, each with its latest run.
     Jobs,
 }
 
 /// The text names nothing that can be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be jobs")]
+#[error("must be schedules or jobs")]
 pub(super) struct BadWhat;
 
 impl FromStr for What {
@@ -30,6 +33,7 @@ impl FromStr for What {
 
     fn from_str(text: &str) -> Result<Self, BadWhat> {
         match text {
+            "schedules" => Ok(Self::Schedules),
             "jobs" => Ok(Self::Jobs),
             _ => Err(BadWhat),
         }
@@ -41,6 +45,10 @@ impl StringValue for What {}
 /// What a line says.
 #[derive(Debug)]
 pub(super) enum Line {
+    /// A schedule.
+    Schedule(Box<ScheduleLine>),
+    /// The record of a firing.
+    Firing(Box<FiringLine>),
     /// A job.
     Job(Box<JobLine>),
     /// That the export is complete.
@@ -50,31 +58,15 @@ pub(super) enum Line {
 /// The members that a line may have: exactly one of them.
 #[derive(Debug, ReadFields)]
 struct Members {
-    job: Option<Job>,
+    schedule: Option<Nested<ScheduleLine>>,
+    firing: Option<Nested<FiringLine>>,
+    job: Option<Nested<JobLine>>,
     end: Option<End>,
 }
-
-#[derive(Debug)]
-struct Job(Box<JobLine>);
 
 /// Whatever it says.
 #[derive(Debug)]
 struct End;
-
-impl FieldValue for Job {
-    fn from_json(json: &RawValue) -> Result<Self, Mistake> {
-        let wrong = Mistake::new(MistakeCode::WrongType, "must be a job as an export writes it");
-        Self::of_field(json, "job", &mut Mistakes::default()).ok_or(wrong)
-    }
-
-    fn of_field(json: &RawValue, name: &str, mistakes: &mut Mistakes) -> Option<Self> {
-        object_field(json, name, mistakes).map(|job| Self(Box::new(job)))
-    }
-
-    fn from_text(_: &str) -> Result<Self, Mistake> {
-        Err(Mistake::new(MistakeCode::WrongType, "is an object"))
-    }
-}
 
 impl FieldValue for End {
     fn from_json(_: &RawValue) -> Result<Self, Mistake> {
@@ -92,15 +84,19 @@ impl Line {
     /// # Errors
     /// All that is wrong with it.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Mistakes> {
-        let Members { job, end } = read_json_object(bytes)?;
-        match (job, end) {
-            (Some(Job(job)), None) => Ok(Self::Job(job)),
-            (None, Some(End)) => Ok(Self::End),
+        match read_json_object(bytes)? {
+            Members { schedule: Some(Nested(schedule)), firing: None, job: None, end: None } => {
+                Ok(Self::Schedule(schedule))
+            }
+            Members { schedule: None, firing: Some(Nested(firing)), job: None, end: None } => {
+                Ok(Self::Firing(firing))
+            }
+            Members { schedule: None, firing: None, job: Some(Nested(job)), end: None } => Ok(Self::Job(job)),
+            Members { schedule: None, firing: None, job: None, end: Some(End) } => Ok(Self::End),
             _ => {
                 let mut mistakes = Mistakes::default();
-                let message = "must be an object with one member: job or end";
-                let mistake = Mistake::new(MistakeCode::WrongFormat, message);
-                mistakes.add(crate::http::read::Place::Body, "", mistake);
+                let message = "must be an object with one member: schedule, firing, job or end";
+                mistakes.add(Place::Body, "", Mistake::new(MistakeCode::WrongFormat, message));
                 Err(mistakes)
             }
         }

@@ -9,7 +9,11 @@ use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use crate::jobs::Importer;
+use self::import::Importers;
+use crate::{
+    jobs::Importer,
+    schedules::{ScheduleImporter, ScheduleStore, Scheduler},
+};
 
 pub use routes::configure;
 
@@ -19,7 +23,8 @@ const EXPORTS: usize = 4;
 /// What the routes need besides the jobs.
 #[derive(Clone)]
 pub struct Transfer {
-    importer: Importer,
+    importers: Importers,
+    schedules: ScheduleStore,
     exports: Arc<Semaphore>,
     runtime: Handle,
 }
@@ -27,7 +32,9 @@ pub struct Transfer {
 impl Transfer {
     /// Prepares it; called on the runtime that jobs are to be taken in on.
     #[must_use]
-    pub fn new(importer: Importer) -> Self {
-        Self { importer, exports: Arc::new(Semaphore::new(EXPORTS)), runtime: Handle::current() }
+    pub fn new(jobs: Importer, scheduler: Scheduler) -> Self {
+        let schedules = scheduler.store.clone();
+        let importers = Importers { jobs, schedules: ScheduleImporter::new(scheduler) };
+        Self { importers, schedules, exports: Arc::new(Semaphore::new(EXPORTS)), runtime: Handle::current() }
     }
 }

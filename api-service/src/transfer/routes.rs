@@ -39,14 +39,15 @@ pub fn configure(app: &mut ServiceConfig<'_>) {
 #[into_params(parameter_in = Query)]
 struct ExportQuery {
     /// What, separated by commas.
-    #[param(inline, style = Form, explode = false, min_items = 1, value_type = Vec<What>, example = "jobs")]
+    #[param(inline, style = Form, explode = false, min_items = 1, value_type = Vec<What>, example = "schedules,jobs")]
     what: CommaSeparated<What>,
 }
 
 /// Writes all there is as lines of JSON, the oldest first.
 ///
-/// Each line is an object with one member, `job`: a job as it is shown, and the `attempts` of its latest run. The last line,
-/// `{"end": …}`, says how many there are; without it the export is not complete. Four are made at once.
+/// Each line is an object with one member: `schedule`, a schedule as it is shown, and how far its times are decided;
+/// `firing`, the record of one of its due times; or `job`, a job as it is shown, and the `attempts` of its latest run. The
+/// last line, `{"end": …}`, says how many there are; without it the export is not complete. Four are made at once.
 #[utoipa::path(
     tag = "transfer",
     params(Input<Empty, ExportQuery>),
@@ -60,9 +61,8 @@ async fn export_all(
 ) -> Result<HttpResponse, Problem> {
     let permit = Arc::clone(&transfer.exports).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::unavailable("too many exports are being made"))?;
-    let mut what = input.query.what.0;
-    what.dedup();
-    let lines = lines(jobs.get_ref().clone(), what, permit);
+    let (jobs, schedules) = (jobs.get_ref().clone(), transfer.schedules.clone());
+    let lines = lines(jobs, schedules, input.query.what.0, permit);
     // nginx hands it on as it comes.
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CONTENT_TYPE, NDJSON)).insert_header(("X-Accel-Buffering", "no"));
@@ -74,7 +74,7 @@ type ImportLines = Input<Empty, Empty, Empty, Lines<MAX_BODY, MAX_LINES>>;
 /// Takes in lines that an export has written, up to 10,000 of 16 MiB, each with an answer of its own.
 ///
 /// The same line twice changes nothing, and a bad one hinders no other. A job that had ended is there as it was; one that
-/// had not starts a new run, or waits for its time.
+/// had not starts a new run, or waits for its time. A schedule goes on where it was.
 #[utoipa::path(
     tag = "transfer",
     params(ImportLines),
@@ -83,9 +83,9 @@ type ImportLines = Input<Empty, Empty, Empty, Lines<MAX_BODY, MAX_LINES>>;
 )]
 #[post("/v1/import")]
 async fn import_lines(input: ImportLines, transfer: Data<Transfer>) -> Result<HttpResponse, Problem> {
-    let (body, importer) = (input.body.0, transfer.importer.clone());
+    let (body, importers) = (input.body.0, transfer.importers.clone());
     // To its end, also where the client goes away.
-    let imported = transfer.runtime.spawn(import(body, importer)).await;
+    let imported = transfer.runtime.spawn(import(body, importers)).await;
     let answers = imported.map_err(|_| Problem::unavailable("the import broke off"))?;
     Ok(answer::json_list("results", answers, |answer| answer, "", input.room))
 }

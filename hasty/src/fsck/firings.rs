@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use api_service::jobs::JOBS;
-use api_service::schedules::{FIRINGS, Firing, FiringStatus};
+use api_service::schedules::{FIRINGS, Firing, FiringStatus, SCHEDULES};
 use bson::{DateTime, Document, Uuid, doc};
 use futures::TryStreamExt;
 
@@ -97,10 +97,15 @@ impl Connections {
                 jobs.iter().map(|job| doc! { "uid": job.uid, "due_at": job.due_at, "job": job.id }).collect();
             let named =
                 self.api.collection::<Document>(FIRINGS).distinct("job", doc! { "$or": wanted }).await?;
+            let uids: Vec<Uuid> = jobs.iter().map(|job| job.uid).collect();
+            let of_known = doc! { "_id": { "$in": uids } };
+            let known = self.api.collection::<Document>(SCHEDULES).distinct("_id", of_known).await?;
             let old = DateTime::now().timestamp_millis() - RECORD_KEPT_MS;
             for job in jobs {
                 let is_named = named.contains(&bson::Bson::from(job.id));
-                if !is_named && job.created_at.timestamp_millis() > old {
+                // Of an export without schedules only the jobs are taken in.
+                let is_of_known = known.contains(&bson::Bson::from(job.uid));
+                if is_of_known && !is_named && job.created_at.timestamp_millis() > old {
                     let id = job.id.to_uuid_1().to_string();
                     found.broken.insert(id, "the job of a schedule that no firing's record names".to_owned());
                 }
@@ -123,7 +128,8 @@ fn judge(firing: &Firing, has_job: bool, now: DateTime) -> Option<&'static str> 
         }
         FiringStatus::Decided if firing.job.is_none() => Some("the firing is decided and has no job's id"),
         FiringStatus::Fired if firing.job.is_none() => Some("the firing has fired and names no job"),
-        FiringStatus::Fired if is_recent && !has_job => {
+        // One that was taken in may have had a job that was deleted before.
+        FiringStatus::Fired if is_recent && !has_job && !firing.imported => {
             Some("the firing has fired, and there is nothing under its job's id")
         }
         FiringStatus::Skipped | FiringStatus::Missed if firing.job.is_some() => {
@@ -159,10 +165,16 @@ mod tests {
             old.extend(doc! { "decided_at": DateTime::from_millis(0) });
             old
         };
+        let imported = || {
+            let mut imported = job.clone();
+            imported.extend(doc! { "imported": true });
+            imported
+        };
         for (status, but, has_job, is_right) in [
             ("fired", job.clone(), true, true),
             ("fired", job.clone(), false, false),
             ("fired", long_ago(), false, true),
+            ("fired", imported(), false, true),
             ("fired", doc! {}, false, false),
             ("decided", both(), false, true),
             ("decided", job.clone(), false, false),

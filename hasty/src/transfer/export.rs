@@ -21,7 +21,7 @@ pub struct ExportOptions {
     #[arg(long, env = "HASTY_URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// What to export, separated by commas
-    #[arg(long, default_value = "jobs")]
+    #[arg(long, default_value = "schedules,jobs")]
     pub what: String,
     /// The file to write; without it the lines go to the standard output
     #[arg(long, short)]

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use bson::DateTime;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use shared_events::{
     AttemptSummary, CancelReason, JobError, JobId, JsonText, Position, Status, Timestamp, TraceContext,
     WorkerId,
@@ -14,7 +12,11 @@ use super::super::{
     Job, NewJob, NextAction,
     model::{Cancel, date, position, stored_id},
 };
-use crate::http::read::{Both, FieldValue, Fields, Mistake, MistakeCode, Number, ReadFields, Text};
+use crate::{
+    http::read::{AsWritten, Both, Fields, Mistake, MistakeCode, Number, ReadFields, Text},
+    jobs::OfSchedule,
+    schedules::{ScheduleId, Uid},
+};
 
 /// How far a job's time of creation and that of its id may differ: the id has whole milliseconds.
 const SAME_TIME: Duration = Duration::from_secs(1);
@@ -45,27 +47,13 @@ pub struct Past {
     cancel_requested_at: Option<Timestamp>,
     cancel_reason: Option<Text<1, 1024>>,
     attempts: Option<AsWritten<Vec<AttemptSummary>>>,
+    schedule: Option<ScheduleId>,
+    schedule_uid: Option<Uid>,
+    due_at: Option<Timestamp>,
     #[allow(dead_code, reason = "is shown of a job that is queued, and means nothing to its next run")]
     next_at: Option<Timestamp>,
     #[allow(dead_code, reason = "the same")]
     waits_for: Option<AsWritten<JobError>>,
-}
-
-/// A value as this system writes it.
-#[derive(Debug, Clone)]
-struct AsWritten<T>(T);
-
-impl<T: DeserializeOwned> FieldValue for AsWritten<T> {
-    fn from_json(json: &RawValue) -> Result<Self, Mistake> {
-        let wrong = |error: serde_json::Error| {
-            Mistake::new(MistakeCode::WrongFormat, format!("is not as an export writes it: {error}"))
-        };
-        serde_json::from_str(json.get()).map(Self).map_err(wrong)
-    }
-
-    fn from_text(_: &str) -> Result<Self, Mistake> {
-        Err(Mistake::new(MistakeCode::WrongType, "is a value of JSON"))
-    }
 }
 
 fn check_time(id: &JobId, created_at: &Timestamp, fields: &mut Fields<'_>) {
@@ -123,6 +111,7 @@ impl Past {
             id: stored_id(self.id),
             created_at: date(self.created_at),
             dedup_key: None,
+            schedule: self.of_schedule(),
             ..new_job.into_job(mark, None, now, announce_by, TraceContext::start())
         };
         match self.status {
@@ -131,6 +120,12 @@ impl Past {
             Status::Queued | Status::Running => Job { run: run + 1, elsewhere: Some(run), ..fresh },
             Status::Finished | Status::Failed | Status::Cancelled => self.ended(fresh),
         }
+    }
+
+    /// The firing that it is of, where it is of one.
+    fn of_schedule(&self) -> Option<OfSchedule> {
+        let (id, uid, due_at) = (self.schedule.as_ref()?, self.schedule_uid?, self.due_at?);
+        Some(OfSchedule { id: id.as_str().to_owned(), uid: uid.0, due_at: date(due_at) })
     }
 
     fn ended(self, fresh: Job) -> Job {

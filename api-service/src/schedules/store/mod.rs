@@ -3,6 +3,7 @@
 //! Writes are in the journal of a majority when they are answered, and what decides something is read from the primary, as
 //! far as a majority has it.
 
+mod export;
 mod firings;
 mod indexes;
 mod older;
@@ -100,6 +101,13 @@ impl ScheduleStore {
     pub(super) async fn get(&self, id: &ScheduleId) -> Result<Option<Schedule>, StoreError> {
         let stored = self.mongo.read_one::<Stored>(SCHEDULES, doc! { "live_id": id.as_str() }).await?;
         stored.map(readable).transpose()
+    }
+
+    /// Whether there is a schedule of this own id, deleted or not.
+    pub(super) async fn is_known(&self, uid: Uuid) -> Result<bool, StoreError> {
+        let schedules = self.mongo.collection::<Document>(SCHEDULES);
+        let find = async move { schedules.find_one(doc! { "_id": uid }).projection(doc! { "_id": 1 }).await };
+        Ok(self.mongo.run(find).await?.is_some())
     }
 
     /// A page of at most `size` schedules that pass the filter.

@@ -3,6 +3,7 @@
 mod backfills;
 mod day;
 mod figures;
+mod moved;
 mod older;
 mod overlap;
 mod replicas;
