@@ -38,7 +38,8 @@ pub struct Endpoints {
 /// Connections to all three.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    pub(super) api: Database,
+    /// The api-service's database.
+    pub api: Database,
     pub(super) ledger: Database,
     /// JetStream.
     pub jetstream: jetstream::Context,

@@ -3,15 +3,21 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use api_service::schedules::{FIRINGS, Firing, SCHEDULES};
+use bson::{Document, doc};
 use futures::TryStreamExt;
 use hasty::fsck::{self, Connections, Endpoints};
 use shared_events::streams;
 
+use super::programs;
 use super::record::{HistoryEvent, Record};
 use super::system::System;
 
 /// Where the workers keep their histories, in the stack's folder.
 pub(super) const HISTORIES: &str = "history";
+
+/// Where keyed effects are, in there.
+pub(super) const EFFECTS: &str = "effects";
 
 /// Fails until all is done: every job ended, no next_action left, the broker empty.
 pub(super) async fn idle(endpoints: &Endpoints) -> Result<()> {
@@ -30,6 +36,13 @@ pub(super) async fn idle(endpoints: &Endpoints) -> Result<()> {
             &open[..open.len().min(5)]
         );
     }
+    let all = connections.api.collection::<Document>(SCHEDULES);
+    let undecided = all.count_documents(doc! { "next_fire_at": { "$exists": true } }).await?;
+    let firings = connections.api.collection::<Document>(FIRINGS);
+    let open = firings.count_documents(doc! { "look_at": { "$exists": true } }).await?;
+    if undecided + open > 0 {
+        bail!("{undecided} schedules have something to decide, and {open} firings are not at their end");
+    }
     Ok(())
 }
 
@@ -37,15 +50,17 @@ pub(super) async fn idle(endpoints: &Endpoints) -> Result<()> {
 pub(super) async fn collect(system: &System, endpoints: &Endpoints) -> Result<Record> {
     let connections = Connections::open(endpoints).await?;
     let folder = system.stack.folder().join(HISTORIES);
-    let effects = std::fs::read_dir(folder.join("effects")).context("no effects were kept")?.flatten();
+    let effects = std::fs::read_dir(folder.join(EFFECTS)).context("no effects were kept")?.flatten();
     Ok(Record {
         groups: connections.all_groups().await?,
+        firings: connections.api.collection::<Firing>(FIRINGS).find(doc! {}).await?.try_collect().await?,
         history: histories(&folder)?,
         effects: effects.filter_map(|file| file.file_name().to_str()?.parse().ok()).collect(),
         done: system.done(),
         exits: system.exits(),
         left: left(&connections).await?,
         fsck: fsck::check(endpoints).await?,
+        programs: programs::running(&system.stack.folder().to_string_lossy()),
         ..Record::default()
     })
 }

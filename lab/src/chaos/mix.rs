@@ -7,7 +7,10 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::delays::{self, Delay};
+use super::{
+    delays::{self, Delay},
+    programs,
+};
 
 /// What an attempt does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -93,6 +96,8 @@ pub struct Script {
     pub delay: Option<Delay>,
     /// Within how long it is to start, if that is asked for.
     pub start_within_s: Option<u32>,
+    /// Whether it is a program of the worker's machine; else the handler `fault` does what it is to do.
+    pub is_program: bool,
 }
 
 impl Script {
@@ -102,17 +107,14 @@ impl Script {
         self.acts.get(index).or(self.acts.last()).copied().unwrap_or(Act::Done)
     }
 
-    /// The request's body.
-    pub fn body(&self) -> Value {
-        let mut payload = json!({ "tag": self.tag, "attempts": self.acts, "pause_s": self.pause_s, "linger_s": self.linger_s });
-        if self.filling > 0 {
-            payload["filling"] = "x".repeat(self.filling).into();
-        }
-        if let Some(bytes) = self.result_bytes {
-            payload["result_bytes"] = bytes.into();
-        }
+    /// The request's body; what programs leave is in `folder`.
+    pub fn body(&self, folder: &str) -> Value {
+        let (kind, payload) = match self.is_program {
+            true => ("command", programs::payload(self, folder)),
+            false => ("fault", self.payload()),
+        };
         let mut body = json!({
-            "kind": "fault", "payload": payload, "timeout_s": self.timeout_s,
+            "kind": kind, "payload": payload, "timeout_s": self.timeout_s,
             "max_attempts": self.max_attempts, "queue": self.queue, "priority": self.priority,
         });
         if let Some(object) = self.object {
@@ -125,6 +127,17 @@ impl Script {
             body["start_within_s"] = seconds.into();
         }
         body
+    }
+
+    fn payload(&self) -> Value {
+        let mut payload = json!({ "tag": self.tag, "attempts": self.acts, "pause_s": self.pause_s, "linger_s": self.linger_s });
+        if self.filling > 0 {
+            payload["filling"] = "x".repeat(self.filling).into();
+        }
+        if let Some(bytes) = self.result_bytes {
+            payload["result_bytes"] = bytes.into();
+        }
+        payload
     }
 
     /// Whether others act on it too.
@@ -140,6 +153,7 @@ pub fn scripts(seed: u64, jobs: usize) -> Vec<Script> {
     batch(&mut rng, &mut scripts);
     enlarge(&mut rng, &mut scripts);
     delays::delay(&mut rng, &mut scripts);
+    programs::make_programs(&mut rng, &mut scripts);
     scripts
 }
 
@@ -203,6 +217,7 @@ fn script(rng: &mut StdRng, tag: usize) -> Script {
         result_bytes: None,
         delay: None,
         start_within_s: None,
+        is_program: false,
     };
     match rng.random_range(0..100) {
         0..70 => {}
@@ -249,9 +264,15 @@ mod tests {
         assert!(mix.iter().any(|script| script.cancel_after_ms.is_some() && script.retries > 0));
         assert!(QUEUES.iter().all(|queue| mix.iter().any(|script| script.queue == *queue)));
         assert!(mix.iter().any(|script| script.deletes) && mix.iter().any(|script| script.object.is_some()));
-        assert!(mix.iter().any(|script| script.filling > 0 && script.body().to_string().len() < 512 << 10));
+        assert!(
+            mix.iter().any(|script| script.filling > 0 && script.body("/").to_string().len() < 512 << 10)
+        );
         assert!(mix.iter().any(|script| script.result_bytes.is_some()));
         assert!(mix.iter().any(|script| script.start_within_s.is_some()));
+        let programs = || mix.iter().filter(|script| script.is_program);
+        assert!(
+            [Act::Done, Act::Retry, Act::Hang].iter().all(|act| programs().any(|one| one.acts[0] == *act))
+        );
         let delayed = || mix.iter().filter_map(|script| Some((script, script.delay?)));
         assert!(delayed().any(|(script, _)| script.cancel_after_ms.is_some()));
         assert!(delayed().any(|(_, delay)| delay.change.is_some()));

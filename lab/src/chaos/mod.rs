@@ -12,14 +12,17 @@ mod command;
 mod delays;
 pub mod mix;
 pub mod plan;
+mod programs;
 mod record;
+pub mod schedules;
+mod start;
 mod store;
 mod streams;
 mod summary;
 mod system;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -29,7 +32,7 @@ use stack::{Profile, Stack, poll};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::{endpoints, proxy::Proxy};
+use crate::endpoints;
 use check::Violation;
 use client::Api;
 pub use command::{Options, command};
@@ -117,7 +120,7 @@ pub struct Outcome {
 /// Where it could not be run to its end: nothing is known then.
 pub async fn run(settings: Settings, progress: impl Fn(&str)) -> Result<Outcome> {
     let plan = settings.plan();
-    let system = Arc::new(start(settings).await?);
+    let system = Arc::new(start::start(settings).await?);
     progress(&format!(
         "{} jobs and {} faults in about {:.0} s, in {}",
         settings.jobs,
@@ -153,7 +156,11 @@ async fn play_through(
     progress: &impl Fn(&str),
 ) -> Result<Record> {
     let (set_deadline, deadline) = watch::channel(None);
-    let api = Api::new(system.stack.url(), deadline)?;
+    let api = Api::new(system.stack.url(), &system.stack.folder().to_string_lossy(), deadline)?;
+    let mut schedules = Vec::new();
+    for schedule in schedules::schedules(settings.seed, settings.jobs) {
+        schedules.push(api.create_schedule(schedule, plan.length).await?);
+    }
     let supervisor = tokio::spawn({
         let system = Arc::clone(system);
         async move { system.supervise().await }
@@ -170,8 +177,14 @@ async fn play_through(
     });
     let sweeps = mix::sweeps(settings.seed, settings.jobs);
     let sweeping = tokio::spawn(sweep(api.clone(), sweeps.clone(), plan.length));
+    let triggering = schedules.into_iter().map(|client| {
+        let (api, length) = (api.clone(), plan.length);
+        tokio::spawn(async move { api.trigger(client, length).await })
+    });
+    let triggering: Vec<_> = triggering.collect();
     let clients = play(&api, settings.scripts(), plan.length, &started, progress).await;
     sweeping.await?.context("a sweep got an answer that it should not get")?;
+    let schedules = futures::future::try_join_all(triggering).await?;
     let carried_out = faults.await?;
     let endpoints = endpoints(&system.stack);
     progress("the last client is done; waiting until the system is idle");
@@ -179,6 +192,7 @@ async fn play_through(
     let record = Record {
         clients,
         sweeps,
+        schedules,
         lease: settings.lease(),
         recovery: Duration::from_secs(if settings.replica_sets { 15 } else { 3 }),
         no_faults: !settings.faults,
@@ -189,52 +203,6 @@ async fn play_through(
     let _ = supervisor.await;
     carried_out.context("the faults could not be carried out")?;
     Ok(record)
-}
-
-async fn start(settings: Settings) -> Result<System> {
-    let proxies: Arc<Mutex<Vec<Proxy>>> = Arc::default();
-    let route = {
-        let proxies = proxies.clone();
-        move |name: &str, url: &str| match settings.replica_sets && name != "nats" {
-            true => url.to_owned(),
-            false => proxy(&proxies, name, url),
-        }
-    };
-    let mut stack = Stack::builder().api(settings.apis).workers(settings.workers).profile(settings.profile);
-    stack = stack.env("LEASE_S", settings.lease().as_secs()).env("WORKER_FAULTS", true);
-    stack = stack.env("WORKER_HISTORY_DIR", collect::HISTORIES).env("RETRY_BASE_S", 0.2);
-    // An object's window outlasts the run.
-    stack = stack.env("WORKER_QUEUES", mix::QUEUES.join(",")).env("RERUN_WINDOW_S", 86_400);
-    if settings.replica_sets {
-        stack = stack.replica_sets_of(3);
-    }
-    if settings.clock_steps {
-        stack = clock::with_own_clock(stack, 0).await?;
-    }
-    if settings.faults {
-        // So small that they can be filled, and the log of events is, again and again.
-        stack =
-            stack.env("NATS_JOBS_MAX_MIB", 16).env("NATS_EVENTS_MAX_MIB", 4).env("NATS_CONTROL_MAX_MIB", 2);
-        stack = stack.env("RELAY_AFTER_S", 1.5).env("RELAY_SCAN_S", 0.5).env("DUE_SCAN_S", 0.5);
-        stack =
-            stack.env("RECONCILE_S", 1).env("SILENT_AFTER_S", 5).env("LOG", "info,job=debug").route(route);
-        let stack = stack.start().await?;
-        let mut proxies = std::mem::take(&mut *proxies.lock().expect("nobody panics with it"));
-        let mongo = if settings.replica_sets { None } else { proxies.pop().zip(proxies.pop()) };
-        let nats = proxies.pop().context("NATS without a proxy")?;
-        return Ok(System::new(stack, Some(Proxies { nats, mongo })));
-    }
-    Ok(System::new(stack.start().await?, None))
-}
-
-/// Puts a proxy in front of a server; the URL by which it is reached.
-fn proxy(proxies: &Mutex<Vec<Proxy>>, name: &str, url: &str) -> String {
-    let markers: &'static [&'static str] =
-        if name == "nats" { &["PUB job:"] } else { &["insert\0", "update\0"] };
-    let proxy = Proxy::start(url, markers).expect("a port of loopback can be listened on");
-    let url = proxy.url();
-    proxies.lock().expect("nobody panics with it").push(proxy);
-    url
 }
 
 /// Starts the clients one after the other over the plan's length, and waits for all of them; `started` counts them.

@@ -3,12 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
+use api_service::schedules::Firing;
+use bson::Uuid;
 use hasty::fsck::{Group, Report};
 use serde::Deserialize;
-use shared_events::{AttemptOutcome, JobId, Position, RunId, Status};
+use shared_events::{AttemptOutcome, JobId, Position, RunId, Status, Timestamp};
 
 use super::mix::{Script, Sweep};
 use super::plan::Fault;
+use super::schedules::Schedule;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -17,6 +20,10 @@ pub(super) struct Record {
     pub(super) clients: Vec<Client>,
     /// The sweeps that may have been carried out.
     pub(super) sweeps: Vec<Sweep>,
+    /// What each schedule's client requested and was answered.
+    pub(super) schedules: Vec<ScheduleClient>,
+    /// The records of all firings.
+    pub(super) firings: Vec<Firing>,
     /// Both databases, by job.
     pub(super) groups: HashMap<JobId, Group>,
     /// The workers' histories, each in its order, together in that of their times.
@@ -29,6 +36,8 @@ pub(super) struct Record {
     pub(super) exits: Vec<WorkerExit>,
     /// What is left in the broker: of each consumer, how much waits or is unacked.
     pub(super) left: Vec<(String, u64)>,
+    /// Processes of programs that still run.
+    pub(super) programs: Vec<u32>,
     /// What `fsck` says at the end.
     pub(super) fsck: Report,
     /// The workers' lease.
@@ -101,6 +110,30 @@ impl Client {
             wrong: Vec::new(),
         }
     }
+}
+
+/// What the client of a schedule requested and was answered.
+#[derive(Clone, Debug)]
+pub(super) struct ScheduleClient {
+    pub(super) schedule: Schedule,
+    pub(super) uid: Uuid,
+    /// The first due time.
+    pub(super) starts_at: Timestamp,
+    /// No due time is later.
+    pub(super) ends_at: Timestamp,
+    /// What it asked for by hand.
+    pub(super) triggers: Vec<Trigger>,
+    /// Answers that no client should get.
+    pub(super) wrong: Vec<String>,
+}
+
+/// A request to fire now.
+#[derive(Clone, Debug)]
+pub(super) struct Trigger {
+    /// Its `Idempotency-Key`.
+    pub(super) key: String,
+    /// The job of its answer; none where no answer was clear.
+    pub(super) answered: Option<JobId>,
 }
 
 /// What became of a client's change of its job.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use api_service::jobs::Job;
+use api_service::schedules::FiringStatus;
 use shared_events::{AttemptOutcome, CancelReason, Status};
 
 use super::Settings;
@@ -65,6 +66,15 @@ fn head(
         clients(changed),
         jobs().filter(not).count(),
         jobs().filter(|job| job.reason == Some(CancelReason::Expired)).count()
+    )?;
+    let of_programs = record.clients.iter().filter(|client| client.script.is_program).count();
+    let requests: usize = record.schedules.iter().map(|client| client.triggers.len()).sum();
+    let skipped = record.firings.iter().filter(|firing| firing.status == FiringStatus::Skipped).count();
+    writeln!(
+        text,
+        "and: {of_programs} programs; {} schedules with {} firings, {skipped} of them skipped, {requests} by hand",
+        record.schedules.len(),
+        record.firings.len()
     )?;
     writeln!(text, "done:")?;
     let mut done: BTreeMap<String, usize> = BTreeMap::new();

@@ -5,6 +5,7 @@ use shared_events::{AttemptOutcome, Status};
 
 use super::{Case, Violation};
 use crate::chaos::mix::Act;
+use crate::chaos::programs;
 use crate::chaos::record::{HistoryEvent, Record};
 
 pub(super) fn check(case: &Case<'_>, record: &Record) -> Vec<Violation> {
@@ -13,6 +14,7 @@ pub(super) fn check(case: &Case<'_>, record: &Record) -> Vec<Violation> {
         let events = case.history(run);
         let say = |invariant, what: String| case.wrong(invariant, format!("run {}: {what}", run.id.run));
         wrong.extend(effects(case, run, events, record).into_iter().map(|what| say(3, what)));
+        wrong.extend(result(case, run).map(|what| say(3, what)));
         wrong.extend(after_cancel(run, events).into_iter().map(|what| say(4, what)));
     }
     wrong
@@ -55,6 +57,13 @@ fn effects(case: &Case<'_>, run: &Run, events: &[&HistoryEvent], record: &Record
         wrong.push(format!("has had {} effects with {faults} attempts lost or given back", effects.len()));
     }
     wrong
+}
+
+/// What a program wrote is the result of its run.
+fn result(case: &Case<'_>, run: &Run) -> Option<String> {
+    let script = case.client.map(|client| &client.script).filter(|script| script.is_program)?;
+    let job = case.job_runs().find(|job| job.run == run.id.run && job.status == Status::Finished)?;
+    programs::wrong_result(script, job.attempt, job.result.as_deref())
 }
 
 /// Nothing is claimed, and nothing happens, after a cancel that the ledger knew.
@@ -112,6 +121,20 @@ mod tests {
         assert_eq!(check(&record), []);
         record.history.last_mut().unwrap().first = Some(true);
         Sample::fails(&record, 3, "happened 2 times");
+    }
+
+    #[test]
+    fn a_result_that_the_program_did_not_write_is_found() {
+        let mut record = Sample::finished().record();
+        record.clients[0].script.is_program = true;
+        Sample::fails(&record, 3, "was to say");
+        let wrote = |text: &str| format!("{{\"text\":\"{text}\\n\"}}");
+        let (out, err) = (wrote("program 0"), wrote("effect of attempt 1"));
+        record.groups.values_mut().for_each(|group| {
+            group.job.as_mut().unwrap().result =
+                Some(format!("{{\"exit_code\":0,\"stdout\":{out},\"stderr\":{err}}}"));
+        });
+        assert_eq!(check(&record), []);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod effects;
 mod ends;
+mod firings;
 mod history;
 mod no_faults;
 mod rest;
@@ -22,13 +23,14 @@ use super::record::{Client, Created, HistoryEvent, Record};
 pub(super) use rest::is_explained;
 
 /// What the invariants say, by number.
-pub const INVARIANTS: [&str; 6] = [
+pub const INVARIANTS: [&str; 7] = [
     "every 201 has one end a run, the same in both databases, until it is deleted; an unanswered create is there as a whole, or not; an object has one job",
     "no step backwards, one terminal write a run, no accepted write of an older attempt",
-    "finished means that the effect happened, more often only after a fault in that run; a keyed effect happened once",
+    "finished means that the effect happened, more often only after a fault in that run; a keyed effect happened once; a program's result is what it wrote",
     "a cancel that the ledger knew before the claim means no effect",
     "at the end nothing is left to do, and every end is one that was planned, asked for, or that faults explain",
     "without faults nothing is delivered, attempted or effected twice",
+    "each due time of a schedule, and each request by hand, is decided once and has one job, or is skipped as its overlap has it",
 ];
 
 /// An invariant does not hold.
@@ -87,6 +89,7 @@ pub(super) fn check(record: &Record) -> Vec<Violation> {
             wrong.extend(no_faults::check(case));
         }
     }
+    wrong.extend(firings::check(record, &cases));
     wrong.extend(rest::check_all(record));
     wrong.sort_by_key(|violation| violation.invariant);
     wrong
@@ -122,8 +125,18 @@ fn cases(record: &Record) -> Vec<Case<'_>> {
 /// The number that the job's script has put into its payload.
 fn tag(job: &Job) -> Option<usize> {
     #[derive(Deserialize)]
-    struct Payload {
-        tag: usize,
+    #[serde(untagged)]
+    enum Payload {
+        Fault { tag: usize },
+        Program { env: Environment },
     }
-    serde_json::from_str::<Payload>(job.payload.as_deref()?).ok().map(|payload| payload.tag)
+    #[derive(Deserialize)]
+    struct Environment {
+        #[serde(rename = "TAG")]
+        tag: String,
+    }
+    match serde_json::from_str(job.payload.as_deref()?).ok()? {
+        Payload::Fault { tag } => Some(tag),
+        Payload::Program { env } => env.tag.parse().ok(),
+    }
 }

@@ -7,6 +7,7 @@ use shared_events::{AttemptOutcome, AttemptSummary, CancelReason, Status};
 use super::{Case, Violation};
 use crate::chaos::mix::{Act, Action, Script};
 use crate::chaos::plan::{Fault, Link, Target};
+use crate::chaos::programs;
 use crate::chaos::record::{Changed, Client, Done, Record};
 
 /// What is left over as a whole.
@@ -14,7 +15,9 @@ pub(super) fn check_all(record: &Record) -> Vec<Violation> {
     let left = record.left.iter().filter(|(_, left)| *left > 0);
     let left = left.map(|(name, left)| format!("{left} messages are left in {name}"));
     let broken = record.fsck.broken.iter().map(|(id, wrong)| format!("fsck: {id}: {wrong}"));
-    let all = left.chain(broken).chain(record.not_idle.clone());
+    let firings = record.fsck.broken_firings.iter().map(|(id, wrong)| format!("fsck: {id}: {wrong}"));
+    let programs = record.programs.iter().map(|pid| format!("process {pid} of a program still runs"));
+    let all = left.chain(broken).chain(firings).chain(programs).chain(record.not_idle.clone());
     all.map(|what| Violation { invariant: 5, job: None, what }).collect()
 }
 
@@ -77,7 +80,7 @@ fn unjustified(run: &Run, script: &Script, cancel_asked: bool, record: &Record) 
     match run.status {
         Status::Finished if act == Act::Done => None,
         Status::Finished => Some(format!("is finished by attempt {}, which was to {act:?}", run.attempt)),
-        Status::Failed => failed(run, act, code, record),
+        Status::Failed => failed(run, script, code, record),
         Status::Cancelled if run.reason == Some(CancelReason::Timeout) => {
             let takes = script.pause_s + script.linger_s;
             let slow = act == Act::Hang || takes >= f64::from(script.timeout_s);
@@ -92,11 +95,13 @@ fn unjustified(run: &Run, script: &Script, cancel_asked: bool, record: &Record) 
     }
 }
 
-fn failed(run: &Run, act: Act, code: &str, record: &Record) -> Option<String> {
+fn failed(run: &Run, script: &Script, code: &str, record: &Record) -> Option<String> {
+    let act = script.act(run.attempt);
+    let as_planned = if script.is_program { programs::FAILURE } else { "planned" };
     let used_up = run.charged >= run.max_attempts;
     let planned = match act {
         Act::Fail => code == "planned",
-        Act::Retry => code == "planned" && used_up,
+        Act::Retry => code == as_planned && used_up,
         Act::Panic => (code == "panic" || code == "crashed") && used_up,
         Act::Abort => code == "crashed" && used_up,
         Act::Done | Act::Hang => false,
@@ -150,6 +155,12 @@ mod tests {
         let mut record = Sample::finished().record();
         record.left = vec![("JOBS".into(), 1)];
         Sample::fails(&record, 5, "left in JOBS");
+        let mut record = Sample::finished().record();
+        record.programs = vec![4711];
+        Sample::fails(&record, 5, "process 4711");
+        let mut record = Sample::finished().record();
+        record.fsck.broken_firings = vec![("a.1".into(), "has fired twice".into())];
+        Sample::fails(&record, 5, "has fired twice");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_service::jobs::OfSchedule;
 use bson::{Bson, DateTime, Document, doc};
 use hasty::fsck::Group;
 use job_service::ledger::Run;
@@ -10,7 +11,8 @@ use shared_events::{AttemptOutcome, AttemptSummary, JobId, RunId, Status, Timest
 use super::check;
 use crate::chaos::mix::{Act, scripts};
 use crate::chaos::plan::{Fault, Target};
-use crate::chaos::record::{Client, Created, Done, HistoryEvent, Record};
+use crate::chaos::record::{Client, Created, Done, HistoryEvent, Record, ScheduleClient};
+use crate::chaos::schedules::Schedule;
 
 /// One job with one run.
 pub(super) struct Sample {
@@ -60,6 +62,7 @@ impl Sample {
         (script.acts, script.timeout_s) = (self.acts, 46);
         (script.queue, script.object, script.batch) = ("default", None, None);
         (script.delay, script.start_within_s) = (None, None);
+        (script.is_program, script.filling) = (false, 0);
         let mut client = Client::new(script);
         client.created = Created::Yes(id);
         client.cancels.extend((self.status == Status::Cancelled).then_some(1));
@@ -107,6 +110,25 @@ impl Sample {
             }
             Self::event(&mut record, "recorded", number, Some(status), Some(*outcome));
         }
+        record
+    }
+
+    /// The same job, of a schedule that was due once, and of no client.
+    pub(super) fn of_schedule(overlap: &'static str) -> Record {
+        let mut record = Self::finished().record();
+        let (uid, at) = (bson::Uuid::new(), Timestamp::from_millis(1000));
+        let schedule = Schedule { number: 0, every_s: 1, overlap, pause_s: 0.0, triggers: Vec::new() };
+        let (starts_at, ends_at, triggers, wrong) = (at, at, Vec::new(), Vec::new());
+        record.schedules.push(ScheduleClient { schedule, uid, starts_at, ends_at, triggers, wrong });
+        let job = record.groups.values_mut().next().unwrap().job.as_mut().unwrap();
+        let due_at = DateTime::from_millis(1000);
+        job.schedule = Some(OfSchedule { id: "chaos-0".into(), uid, due_at });
+        let firing = doc! {
+            "_id": "a.1000", "uid": uid, "schedule": "chaos-0", "due_at": due_at, "origin": "clock", "status": "fired",
+            "job": job.id, "decided_at": due_at, "until": DateTime::MAX,
+        };
+        record.firings.push(bson::deserialize_from_document(firing).unwrap());
+        record.clients.clear();
         record
     }
 

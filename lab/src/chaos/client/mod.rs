@@ -5,6 +5,7 @@
 //! answer was clear is to be known here: so it tries nothing twice.
 
 mod raw;
+mod schedules;
 
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Api {
     http: reqwest::Client,
     jobs: String,
+    schedules: String,
+    /// The stack's folder.
+    folder: String,
     client: hasty_client::Client,
     /// A client that has no answer by then gives up.
     deadline: tokio::sync::watch::Receiver<Option<Instant>>,
@@ -53,13 +57,25 @@ impl<T> From<Result<T, Error>> for Reply<T> {
 }
 
 impl Api {
-    pub(super) fn new(url: &str, deadline: tokio::sync::watch::Receiver<Option<Instant>>) -> Result<Self> {
+    pub(super) fn new(
+        url: &str,
+        folder: &str,
+        deadline: tokio::sync::watch::Receiver<Option<Instant>>,
+    ) -> Result<Self> {
         let http =
             hasty_client::http_client().no_proxy().timeout(TIMEOUT).pool_max_idle_per_host(64).build()?;
         let settings =
             Settings { retries: 0, answer_timeout: TIMEOUT, proxies: false, ..Settings::default() };
         let client = hasty_client::Client::with_settings(url, settings)?;
-        Ok(Self { http, jobs: format!("{url}/v1/jobs"), client, deadline })
+        let schedules = format!("{url}/v1/schedules");
+        Ok(Self {
+            schedules,
+            http,
+            jobs: format!("{url}/v1/jobs"),
+            folder: folder.to_owned(),
+            client,
+            deadline,
+        })
     }
 
     fn is_over(&self) -> bool {

@@ -41,7 +41,7 @@ struct Page {
 }
 
 /// An answer, or none that says anything.
-enum Answer {
+pub(super) enum Answer {
     Clear(StatusCode, String),
     Unclear,
 }
@@ -49,7 +49,7 @@ enum Answer {
 impl Api {
     /// Asked for once: without keys a second try could make second jobs.
     pub(super) async fn create_all(&self, clients: &mut [Client]) -> Result<()> {
-        let bodies: Vec<_> = clients.iter().map(|client| client.script.body()).collect();
+        let bodies: Vec<_> = clients.iter().map(|client| client.script.body(&self.folder)).collect();
         let request = self.http.post(format!("{}/batch", self.jobs)).json(&json!({ "jobs": bodies }));
         let body = match send(request).await {
             Answer::Clear(StatusCode::OK, body) => body,
@@ -74,7 +74,7 @@ impl Api {
     pub(super) async fn create(&self, client: &mut Client) -> Result<Option<JobId>> {
         let tag = client.script.tag;
         loop {
-            let mut request = self.http.post(&self.jobs).json(&client.script.body());
+            let mut request = self.http.post(&self.jobs).json(&client.script.body(&self.folder));
             if client.script.keyed {
                 request = request.header("idempotency-key", format!("chaos-{tag}"));
             }
@@ -142,7 +142,7 @@ impl Api {
 }
 
 /// Server errors and broken connections say nothing about what was done.
-async fn send(request: RequestBuilder) -> Answer {
+pub(super) async fn send(request: RequestBuilder) -> Answer {
     let Ok(response) = request.send().await else { return Answer::Unclear };
     let status = response.status();
     match Response::text(response).await {
