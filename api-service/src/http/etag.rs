@@ -118,10 +118,19 @@ impl Tag {
 }
 
 /// The value as JSON with its tag: the answer to a change.
-pub fn json(mut answer: HttpResponseBuilder, value: &impl Serialize) -> HttpResponse {
+pub fn json(answer: HttpResponseBuilder, value: &impl Serialize) -> HttpResponse {
+    json_within(answer, value, None)
+}
+
+/// The same, in the room that was kept for it.
+pub fn json_within(
+    mut answer: HttpResponseBuilder,
+    value: &impl Serialize,
+    room: Option<Reservation>,
+) -> HttpResponse {
     let piece = answer::piece(value);
     Tag::of_text(&piece).add_to(&mut answer);
-    answer::json_bytes(answer, piece, None)
+    answer::json_bytes(answer, piece, room)
 }
 
 /// How to answer with a state that has a tag.

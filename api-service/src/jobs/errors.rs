@@ -64,6 +64,9 @@ pub enum LifecycleError {
     /// Its time has come: its latest run is in this state, and only a scheduled one can be changed.
     #[error("the job is not scheduled any more: {0}")]
     NotScheduled(Status),
+    /// The job is not in the state that the change is meant for.
+    #[error("the job is not in the state that the change is meant for")]
+    ConditionFailed,
     /// The job would be wrong after the change.
     #[error("{} fields would be wrong after the change", .0.len())]
     WrongChange(Vec<WrongField>),

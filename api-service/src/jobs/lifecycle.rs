@@ -150,15 +150,23 @@ impl Lifecycle {
         Ok(next)
     }
 
-    /// Changes a job whose time has not come.
+    /// Changes a job whose time has not come, if that `holds` of its state.
     ///
     /// # Errors
-    /// [`LifecycleError::NotScheduled`] where that was faster; [`LifecycleError`].
-    pub(super) async fn change(&self, id: JobId, change: &JobChange) -> Result<Arc<Job>, LifecycleError> {
+    /// [`LifecycleError::NotScheduled`] where its time was faster; [`LifecycleError`].
+    pub(super) async fn change(
+        &self,
+        id: JobId,
+        change: &JobChange,
+        holds: impl Fn(&Job) -> bool,
+    ) -> Result<Arc<Job>, LifecycleError> {
         for _ in 0..ROUNDS {
             let job = self.get(id).await?;
             if !is_open_to_changes(&job) {
                 return Err(LifecycleError::NotScheduled(job.status));
+            }
+            if !holds(&job) {
+                return Err(LifecycleError::ConditionFailed);
             }
             let next = change.applied_to(&job, self.jobs.mongo().clock().now());
             let next = next.map_err(LifecycleError::WrongChange)?;

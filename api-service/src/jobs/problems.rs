@@ -3,6 +3,7 @@
 use super::{CreateError, LifecycleError, WrongField};
 use crate::http::{
     Problem, ProblemType,
+    problem::types::PRECONDITION_FAILED,
     read::{Mistake, MistakeCode, Mistakes, Place},
     route_problems,
 };
@@ -112,6 +113,7 @@ impl From<LifecycleError> for Problem {
             LifecycleError::AlreadyEnded(status) => Self::new(&ALREADY_ENDED).with("job_status", status),
             LifecycleError::NotEnded(status) => Self::new(&NOT_ENDED).with("job_status", status),
             LifecycleError::NotScheduled(status) => Self::new(&NOT_SCHEDULED).with("job_status", status),
+            LifecycleError::ConditionFailed => Self::new(&PRECONDITION_FAILED),
             LifecycleError::WrongChange(fields) => {
                 let mut mistakes = Mistakes::default();
                 for WrongField { field, message } in fields {
@@ -136,7 +138,7 @@ route_problems! {
     /// Starting a job's next run.
     RetryProblems: JOB_NOT_FOUND, NOT_ENDED, OUTBOX_FULL;
     /// Changing a job.
-    ChangeProblems: JOB_NOT_FOUND, NOT_SCHEDULED;
+    ChangeProblems: JOB_NOT_FOUND, NOT_SCHEDULED, PRECONDITION_FAILED;
     /// Deleting a job.
     DeleteProblems: JOB_NOT_FOUND, NOT_ENDED;
     /// Starting the next run of many jobs.

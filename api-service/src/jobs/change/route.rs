@@ -4,16 +4,17 @@ use actix_web::{HttpRequest, HttpResponse, patch, web::Data};
 use service_kit::Weigh;
 
 use super::{
-    super::{Lifecycle, problems::ChangeProblems, requests::JobPath, view::JobView},
+    super::{Job, Lifecycle, problems::ChangeProblems, requests::JobPath, view::JobView},
     JobChange,
 };
 use crate::http::{
-    Problem, answer,
+    Problem,
+    etag::{self, ChangeConditions, Tag},
     read::{Empty, Input, Json},
     room,
 };
 
-type ChangeJob = Input<JobPath, Empty, Empty, Json<JobChange>>;
+type ChangeJob = Input<JobPath, Empty, ChangeConditions, Json<JobChange>>;
 
 /// Changes a job whose time has not come (RFC 7396).
 ///
@@ -26,7 +27,9 @@ type ChangeJob = Input<JobPath, Empty, Empty, Json<JobChange>>;
         (JobChange = "application/merge-patch+json"),
     )),
     responses(
-        (status = 200, description = "The job is as asked for.", body = JobView<'static>),
+        (status = 200, description = "The job is as asked for.", body = JobView<'static>, headers(
+            ("ETag" = String, description = "Names this state of the job."),
+        )),
         ChangeProblems,
     ),
 )]
@@ -37,7 +40,10 @@ pub(in super::super) async fn change_job(
     lifecycle: Data<Lifecycle>,
 ) -> Result<HttpResponse, Problem> {
     let mut room = room::for_read(&request).await?;
-    let job = lifecycle.change(input.path.id, &input.body.0).await?;
+    let conditions = input.headers;
+    // A job whose time has not come has no progress, so this is the tag that it is shown with.
+    let holds = |job: &Job| conditions.hold(Some(&Tag::of(&JobView::from(job))));
+    let job = lifecycle.change(input.path.id, &input.body.0, holds).await?;
     room.shrink_to(job.weight());
-    Ok(answer::json(HttpResponse::Ok(), &JobView::from(job.as_ref()), Some(room)))
+    Ok(etag::json_within(HttpResponse::Ok(), &JobView::from(job.as_ref()), Some(room)))
 }

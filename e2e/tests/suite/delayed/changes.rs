@@ -74,6 +74,26 @@ async fn changes_at_once_are_all_there_in_the_end() {
 }
 
 #[tokio::test]
+async fn a_change_may_be_meant_for_one_state_alone() {
+    let app = STACK.app().await;
+    let job = app.create(&NewJob::of_kind("own").with("delay_s", 86_400)).await;
+    let path = format!("/v1/jobs/{}", job.id);
+    let first = app.get(&path).await.expect(200).header("etag").unwrap().to_owned();
+    let raise = async |tag: &str, priority: &str| {
+        let request = app.request(Method::PATCH, &path).header("If-Match", tag);
+        app.send(request.json(&json!({ "priority": priority }))).await
+    };
+    // As a proxy that compresses makes it.
+    let changed = raise(&format!("W/{first}"), "high").await.expect(200);
+    let second = changed.header("etag").unwrap().to_owned();
+    assert_ne!(first, second);
+    assert_eq!(raise(&first, "low").await.expect(412).problem().code, "precondition_failed");
+    let shown = app.get(&path).await.expect(200);
+    assert_eq!((shown.header("etag"), shown.job().priority.as_str()), (Some(second.as_str()), "high"));
+    raise("*", "low").await.expect(200);
+}
+
+#[tokio::test]
 async fn what_is_wrong_changes_nothing_and_is_named() {
     let app = STACK.app().await;
     let job = app.create(&NewJob::sleep(1.0).with("delay_s", 86_400)).await;

@@ -1,67 +1,22 @@
 //! A day of schedules, by a clock that the test moves on: the scheduler's own rounds, on a real database.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use api_service::{
-    http::read::read_json_object,
-    jobs::{Creator, Ends, Job, Jobs, Lifecycle, NextAction, Outbox, Waiters},
-    schedules::{ScheduleStore, Scheduler, Schedules},
-};
+use api_service::{http::read::read_json_object, schedules::Schedules};
 use bson::{DateTime, Document, doc};
 use futures::TryStreamExt;
-use service_kit::Mongo;
-use shared_events::Queue;
 
+use super::own_clock::scheduler;
 use super::*;
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MIN: i64 = 24 * 60;
 
-/// Announces nothing: what is looked at is what is stored.
-struct Silent;
-
-#[async_trait::async_trait]
-impl Outbox for Silent {
-    fn is_full(&self, _: &Queue) -> bool {
-        false
-    }
-
-    fn mark_for(&self, _: &Queue) -> NextAction {
-        NextAction::Announce
-    }
-
-    async fn announce_soon(&self, _: Arc<Job>) {}
-
-    fn wake(&self) {}
-}
-
-#[async_trait::async_trait]
-impl Ends for Silent {
-    async fn tell(&self, _: &[Job]) {}
-}
-
-/// A replica's scheduler, as the api-service makes it.
-async fn scheduler(uri: &str) -> Scheduler {
-    let mongo = Mongo::connect(uri, "hasty_day", "day").await.unwrap();
-    mongo.learn_clock().await.unwrap();
-    let (jobs, outbox) = (Jobs::new(mongo.clone()), Arc::new(Silent) as Arc<dyn Outbox>);
-    let (window, after) = (Duration::from_secs(300), Duration::from_secs(10));
-    Scheduler {
-        store: ScheduleStore::new(mongo),
-        creator: Creator::new(jobs.clone(), Arc::clone(&outbox), window, after),
-        lifecycle: Lifecycle::new(jobs.clone(), outbox, Arc::new(Silent), Waiters::default(), after),
-        jobs,
-        kept: Duration::from_secs(400 * 86_400),
-        wake: Arc::default(),
-    }
-}
-
 #[tokio::test]
 async fn a_day_of_schedules_fires_each_due_time_once() {
     let app = App::start(Stack::builder().api(0).workers(0)).await;
     let uri = app.stack().api_mongo().url();
-    let replicas = [scheduler(uri).await, scheduler(uri).await, scheduler(uri).await];
+    let replicas = [scheduler(uri).await.0, scheduler(uri).await.0, scheduler(uri).await.0];
     let schedules = Schedules::new(replicas[0].store.clone(), replicas[0].clone());
     let mut periods = BTreeMap::new();
     for (expression, minutes, count) in

@@ -3,9 +3,11 @@
 mod backfills;
 mod day;
 mod figures;
+mod left_behind;
 mod moved;
 mod older;
 mod overlap;
+mod own_clock;
 mod replicas;
 
 use std::{collections::BTreeSet, time::Duration};
