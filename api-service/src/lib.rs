@@ -3,6 +3,7 @@
 //! Somebody following a job reads [`jobs`] (request to insert), [`outbox`] (mark to broker), and
 //! [`status`] (event to status).
 
+mod background;
 pub mod http;
 pub mod idempotency;
 pub mod jobs;
@@ -29,9 +30,7 @@ use std::{
 
 use actix_web::{dev::Server, web::Data};
 use anyhow::Context;
-use service_kit::{
-    BackgroundTasks, Broker, Health, Mongo, batch::BatchPacing, nats::messages::MessageReader,
-};
+use service_kit::{Broker, Health, Mongo};
 use shared_events::streams;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -39,17 +38,16 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
+    background::{Parts, background_tasks},
     http::{ProblemType, ServerSettings, problem::types},
-    jobs::{Creator, Importer, Jobs, Lifecycle, Outbox, OwnRetention, Retention, Waiters},
+    jobs::{Creator, Importer, Jobs, Lifecycle, Outbox, Waiters},
     live::{Logs, Progresses},
-    outbox::{
-        Backlog, OutboxStore, Reconciler, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking,
-    },
-    queues::{EndedCounts, Queues, exchange},
+    outbox::{Backlog, OutboxStore, Relay, RelayTiming, StreamGenerations, StreamStates, Unmarking},
+    queues::{EndedCounts, Queues},
     route_data::{RouteData, routes},
     schedules::{ScheduleStore, Scheduler, Schedules},
     settings::Settings,
-    status::{AppliedBytes, Broadcasts, Events, MakeRoom, PACING, StatusStore, StreamOrder, UnmatchedEvents},
+    status::Broadcasts,
     transfer::Transfer,
     users::{UserStore, Users},
     workers::Workers,
@@ -66,22 +64,6 @@ pub struct App {
     relay: Relay,
     parts: Parts,
     grace: Duration,
-}
-
-/// What background tasks are made of.
-struct Parts {
-    jobs: Jobs,
-    queues: Queues,
-    users: UserStore,
-    scheduler: Scheduler,
-    unmarking: Arc<Unmarking>,
-    generations: StreamGenerations,
-    states: StreamStates,
-    store: OutboxStore,
-    broadcasts: Broadcasts,
-    workers: Workers,
-    progresses: Progresses,
-    settings: Settings,
 }
 
 impl App {
@@ -255,75 +237,4 @@ fn api() -> OpenApi {
     let mut api = http::document(domains, &problem_types());
     kinds::describe(&mut api);
     api
-}
-
-/// The list of background tasks.
-fn background_tasks(broker: &Broker, relay: &Relay, parts: Parts) -> BackgroundTasks {
-    let Parts {
-        jobs,
-        queues,
-        users,
-        scheduler,
-        unmarking,
-        generations,
-        states,
-        store,
-        broadcasts,
-        workers,
-        progresses,
-        settings,
-    } = parts;
-    let (mongo, wait) = (jobs.mongo().clone(), settings.common.unreadable_wait);
-    let applied = Arc::<AppliedBytes>::default();
-    let reconciler = Reconciler {
-        broker: broker.clone(),
-        store: store.clone(),
-        states: states.clone(),
-        generations: generations.clone(),
-        unmarking: Arc::clone(&unmarking),
-        relay: relay.clone(),
-        silent_after: settings.jobs.silent_after,
-    };
-    let events = Arc::new(Events {
-        broker: broker.clone(),
-        store: StatusStore::new(mongo.clone()),
-        states,
-        broadcasts: broadcasts.clone(),
-        applied: Arc::clone(&applied),
-        pacing: BatchPacing::new(PACING),
-        messages: MessageReader::new(streams::JOB_EVENTS, mongo.clock().clone(), wait),
-        order: StreamOrder::new(generations.events),
-        ended: queues.ended().clone(),
-        unmatched: UnmatchedEvents::default(),
-    });
-    let make_room = MakeRoom::new(broker.clone(), applied);
-    let retention = Retention { jobs: jobs.clone(), kept: settings.common.retention };
-    let own_retention = OwnRetention { jobs: jobs.clone(), kept: settings.common.retention };
-    let (letters, reconcile) = (Arc::clone(&events), settings.jobs.reconcile);
-
-    let mut tasks = BackgroundTasks::new();
-    let (counted, heard, promoter) = (broker.clone(), broker.clone(), relay.clone());
-    let (broker, relay) = (broker.clone(), relay.clone());
-    tasks.start("streams", |stop| async move { broker.keep_streams(&stop).await });
-    let members = mongo.clone();
-    tasks.start("secondaries", |stop| async move { members.measure_secondaries(&stop).await });
-    tasks.start("users", |stop| async move { users.prepare_soon(&stop).await });
-    tasks.start("schedules", |stop| async move { scheduler.run(&stop).await });
-    tasks.start("database", |stop| async move { jobs.prepare_and_follow_clock(&stop).await });
-    tasks.start("relay", |stop| async move { relay.scan(&stop).await });
-    tasks.start("promotion", |stop| async move { promoter.promote(&stop).await });
-    tasks.start("unmarking", |stop| async move { unmarking.run(&store, &stop).await });
-    tasks.start("reconciler", |stop| async move { reconciler.run(reconcile, &stop).await });
-    tasks.start("events", |stop| async move { events.run(&stop).await });
-    tasks.start("broadcasts", |stop| async move { broadcasts.subscribe(&stop).await });
-    tasks.start("ended-counts", |stop| async move { exchange(&counted, queues.ended(), &stop).await });
-    tasks.start("workers", |stop| async move { workers.listen(&stop).await });
-    tasks.start("progress", |stop| async move { progresses.listen(&heard, &stop).await });
-    tasks.start("room", |stop| async move { make_room.run(&stop).await });
-    tasks.start("dead-letters", |stop| async move {
-        mongo.take_up_dead_letters(letters.as_ref(), wait, &stop).await;
-    });
-    tasks.start("retention", |stop| async move { retention.run(&stop).await });
-    tasks.start("own-retention", |stop| async move { own_retention.run(&stop).await });
-    tasks
 }

@@ -62,3 +62,5 @@ fn every(step: i64, from: Timestamp, after: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wall_clock;
