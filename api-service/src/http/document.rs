@@ -2,7 +2,10 @@
 //!
 //! What all operations share is said here, not at each of them.
 
-use actix_web::{HttpResponse, Responder, get, web::Data};
+use actix_web::{
+    HttpResponse, Responder, get,
+    web::{self, Data, Redirect},
+};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use shared_events::payloads::without_null;
@@ -27,6 +30,9 @@ const STORED: [&str; 2] = ["/v1/jobs", "/v1/users"];
 
 /// Where Swagger UI is.
 pub(super) const SWAGGER: &str = "/swagger";
+
+/// Where people look for it besides: the root of the older scheduler's API, which showed its own page there.
+pub(super) const SWAGGER_BEFORE: [&str; 2] = ["/api/v1", "/api/v1/"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -100,6 +106,12 @@ pub(super) fn configure_own(app: &mut ServiceConfig<'_>) {
     health::configure(app);
     problem::configure(app);
     app.service(get_document);
+}
+
+/// The ways to Swagger UI.
+pub(super) fn redirects() -> Vec<Redirect> {
+    let to_page = |from: &'static str| web::redirect(from, format!("{SWAGGER}/"));
+    [SWAGGER].into_iter().chain(SWAGGER_BEFORE).map(to_page).collect()
 }
 
 /// Swagger UI; its assets are part of the program.

@@ -17,7 +17,11 @@ use actix_web::{
 use percent_encoding::percent_decode_str;
 use utoipa::openapi::{OpenApi, RefOr, path::Operation, path::PathItem};
 
-use super::{Problem, document::SWAGGER, problem::types::NOT_ACCEPTABLE};
+use super::{
+    Problem,
+    document::{SWAGGER, SWAGGER_BEFORE},
+    problem::types::NOT_ACCEPTABLE,
+};
 
 const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 
@@ -59,7 +63,8 @@ impl Routes {
         for (path, item) in &document.paths.paths {
             routes.add(path, Route::of(item));
         }
-        for path in [SWAGGER.to_owned(), format!("{SWAGGER}/{{file:.*}}")] {
+        let pages = [SWAGGER.to_owned(), format!("{SWAGGER}/{{file:.*}}")];
+        for path in pages.into_iter().chain(SWAGGER_BEFORE.map(str::to_owned)) {
             routes.add(&path, Route::new(vec![(Method::GET, Answers::default())]));
         }
         routes

@@ -7,7 +7,7 @@ use actix_web::{
     App, HttpServer,
     dev::Server,
     middleware::{Condition, from_fn},
-    web::{self, Data},
+    web::Data,
 };
 use service_kit::Health;
 use utoipa::openapi::OpenApi;
@@ -70,7 +70,7 @@ pub fn serve(
             .app_data(room.clone())
             .app_data(text.clone())
             .app_data(types.clone())
-            .service(web::redirect(document::SWAGGER, format!("{}/", document::SWAGGER)))
+            .service(document::redirects())
             .service(document::swagger_ui())
             .into_utoipa_app()
             .configure(document::configure_own)

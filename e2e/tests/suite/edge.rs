@@ -160,6 +160,9 @@ async fn the_service_shows_its_document_without_another_host() {
     for asset in page.body.split('"').filter(|part| part.starts_with("./")) {
         app.get(&format!("/swagger/{}", asset.trim_start_matches("./"))).await.expect(200);
     }
+    for before in ["/api/v1", "/api/v1/"] {
+        assert_eq!(app.get(before).await.expect(200).body, page.body, "{before}");
+    }
     let start = app.get("/swagger/swagger-initializer.js").await.expect(200);
     assert!(start.body.contains("/openapi.json"), "{}", start.body);
 }
