@@ -46,7 +46,7 @@ async fn run() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::start(&settings.common.log, settings.common.log_format);
+    let _logs = telemetry::start(&settings.common.log, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

@@ -87,13 +87,13 @@ async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
 async fn once(mut settings: Settings) -> anyhow::Result<()> {
     // Beside a worker that has the address.
     settings.health_addr.set_port(0);
-    telemetry::start(&settings.common.log, settings.common.log_format);
+    let _logs = telemetry::start(&settings.common.log, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run_once(stop).await
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::start(&settings.common.log, settings.common.log_format);
+    let _logs = telemetry::start(&settings.common.log, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

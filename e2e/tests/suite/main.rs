@@ -37,6 +37,7 @@ mod legacy;
 mod lifecycle;
 mod lists;
 mod live;
+mod logs;
 mod memory;
 mod nats_away;
 mod odd_requests;

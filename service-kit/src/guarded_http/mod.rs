@@ -231,7 +231,7 @@ pub(crate) fn plain() -> reqwest::ClientBuilder {
 }
 
 /// The machine's certificates, and those that browsers have, since a container may have none.
-fn tls() -> anyhow::Result<rustls::ClientConfig> {
+pub(crate) fn tls() -> anyhow::Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -8,7 +8,7 @@ use super::Reader;
 use crate::{
     dead_letters::MAX_WAIT,
     nats::NatsSettings,
-    telemetry::{LogFilter, LogFormat},
+    telemetry::{LogFilter, LogFormat, LogSettings},
 };
 
 /// The longest that messages of newer versions are given back, in seconds.
@@ -34,10 +34,8 @@ pub struct CommonSettings {
     pub retention: Duration,
     /// How long what is under way may go on after SIGTERM.
     pub shutdown_grace: Duration,
-    /// Which lines to log.
-    pub log: LogFilter,
-    /// How they look.
-    pub log_format: LogFormat,
+    /// What is logged, how and where.
+    pub log: LogSettings,
 }
 
 impl CommonSettings {
@@ -80,14 +78,7 @@ impl CommonSettings {
                      most, also where its servers are away",
                 )
                 .seconds(20.0, 0.0..=3600.0),
-            log: from
-                .setting("LOG", "which lines are logged")
-                .values("such as `info,job=debug,http=debug`")
-                .or(LogFilter::default()),
-            log_format: from
-                .setting("LOG_FORMAT", "how they look; `auto` is text on a terminal, else JSON")
-                .values("`auto`, `json`, `text`")
-                .or(LogFormat::default()),
+            log: log_settings(from),
         }
     }
 }
@@ -115,5 +106,31 @@ fn stream_settings(from: &mut Reader) -> StreamSettings {
         replicas: from
             .setting("NATS_REPLICAS", "how many copies each stream has; likewise")
             .number(default.replicas, 1..=5),
+    }
+}
+
+fn log_settings(from: &mut Reader) -> LogSettings {
+    LogSettings {
+        filter: from
+            .setting("LOG", "which lines are logged")
+            .values("such as `info,job=debug,http=debug`")
+            .or(LogFilter::default()),
+        format: from
+            .setting("LOG_FORMAT", "how they look; `auto` is text on a terminal, else JSON")
+            .values("`auto`, `json`, `text`")
+            .or(LogFormat::default()),
+        tcp: from
+            .setting(
+                "LOG_TCP",
+                "send the same lines there too, each a JSON object and a line's end. Up to 8 MiB wait for a receiver that is \
+                 away or slow; what finds no room is dropped, and told as a count. See [logs](operations.md#logs)",
+            )
+            .values("`host:port`, or `tls://host:port`")
+            .optional(),
+        dir: from
+            .setting("LOG_DIR", "write them there too: a file a day for each service, in UTC")
+            .values("a folder")
+            .optional(),
+        dir_days: from.setting("LOG_DIR_DAYS", "how many of these files are kept").number(14, 1..=3650),
     }
 }
