@@ -28,6 +28,7 @@ pub struct WorkerView {
     pub kinds: Vec<String>,
     pub slots: u32,
     pub slots_used: u32,
+    pub kind_slots: serde_json::Value,
     pub attempts_per_minute: u64,
     #[serde(with = "rfc3339")]
     pub last_seen: OffsetDateTime,

@@ -44,8 +44,8 @@ use crate::{
     presence::Presence,
     settings::Settings,
     worker::{
-        ActiveRuns, Claimer, Executor, Gate, HandlerPool, MOST_SLOTS, OUTCOMES_BYTES, Origins, Stopping,
-        Worker, follow_clock, renew_leases,
+        ActiveRuns, Claimer, Executor, Gate, HandlerPool, KindSlots, MOST_SLOTS, OUTCOMES_BYTES, Origins,
+        Room, Stopping, Worker, follow_clock, renew_leases,
     },
 };
 
@@ -117,11 +117,15 @@ impl App {
             settings: Arc::clone(&settings),
             abandon: CancellationToken::new(),
         };
+        let kind_slots = KindSlots::new(&settings.kind_slots);
+        let room = Room::new(ledger.clone(), kind_slots.limited());
         let worker = Worker {
             broker,
             queues: settings.queues.clone().into(),
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
+            kind_slots,
+            room,
             gate: Gate::default(),
             claimer,
             executor,

@@ -11,7 +11,7 @@ use shared_events::Queue;
 
 use crate::{
     kinds::AllowedPrograms,
-    worker::{RetryPolicy, Ticks},
+    worker::{KindLimits, RetryPolicy, Ticks},
 };
 
 /// All settings of a worker.
@@ -34,6 +34,8 @@ pub struct Settings {
 pub struct WorkerSettings {
     /// How many attempts run at once.
     pub concurrency: usize,
+    /// How many of them kinds may take that have limits of their own.
+    pub kind_slots: KindLimits,
     /// How many threads are kept for handlers that do not block; those that do get more.
     pub handler_threads: usize,
     /// Which queues it serves.
@@ -99,6 +101,15 @@ impl WorkerSettings {
                      than 1,000 there are no [late acks](late-ack.md)",
                 )
                 .number(100, 1..=100_000),
+            kind_slots: from
+                .setting(
+                    "KIND_SLOTS",
+                    "kinds that may take only so many of the slots, so that slow ones leave room for others \
+                     ([operations.md](operations.md#slow-kinds))",
+                )
+                .values("kinds with their slots, separated by commas, such as `container:4,command:8`")
+                .optional()
+                .unwrap_or_default(),
             handler_threads: from
                 .setting(
                     "HANDLER_THREADS",
@@ -210,9 +221,10 @@ mod tests {
             ("LEASE_S", "0"),
             ("WORKER_CONCURRENCY", "many"),
             ("WORKER_CRON", "every ten seconds"),
+            ("KIND_SLOTS", "sleep"),
         ]);
         let told = wrong.unwrap_err().to_string();
-        for name in ["WORKER_QUEUES", "LEASE_S", "WORKER_CONCURRENCY", "WORKER_CRON"] {
+        for name in ["WORKER_QUEUES", "LEASE_S", "WORKER_CONCURRENCY", "WORKER_CRON", "KIND_SLOTS"] {
             assert!(told.contains(name), "{told}");
         }
     }

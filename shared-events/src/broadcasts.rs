@@ -59,10 +59,24 @@ pub struct Heartbeat {
     pub slots: u32,
     /// How many it makes now.
     pub slots_used: u32,
+    /// Those of kinds that may take only so many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kind_slots: Vec<KindSlots>,
     /// How many attempts it has started within the last minute.
     pub attempts_per_minute: u64,
     /// What it is doing.
     pub state: WorkerState,
+}
+
+/// A kind that may take only so many of a worker's slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KindSlots {
+    /// The kind.
+    pub kind: Kind,
+    /// How many attempts of it the worker makes at once, at most.
+    pub slots: u32,
+    /// How many it makes now.
+    pub slots_used: u32,
 }
 
 /// What a worker is doing.

@@ -8,7 +8,8 @@ use shared_events::{
     JobEvent, JobId, JobProgress, JobRetrying, JobStarted, JsonText, Limits, Priority, ProgramOutput, Queue,
     RetryPauses, ShortOutput, Status, Timestamp, TraceContext, WorkerId, batch,
     broadcasts::{
-        Changed, EndedInQueue, EndedJobs, Heartbeat, Stop, WorkerCommand, WorkerRequest, WorkerState,
+        Changed, EndedInQueue, EndedJobs, Heartbeat, KindSlots, Stop, WorkerCommand, WorkerRequest,
+        WorkerState,
     },
     live::{AttemptProgress, LogLine, LogRequest, LogSource, LogTail, ProgressReport},
 };
@@ -212,9 +213,15 @@ fn what_workers_say_and_are_told_is_written_and_read_as_ever() {
         kinds: vec!["noop".parse().unwrap(), "sleep".parse().unwrap()],
         slots: 100,
         slots_used: 3,
+        kind_slots: Vec::new(),
         attempts_per_minute: 17,
         state: WorkerState::Draining,
     };
+    let limit = KindSlots { kind: "sleep".parse().unwrap(), slots: 4, slots_used: 1 };
+    let limited = Heartbeat { kind_slots: vec![limit], ..heartbeat.clone() };
+    let limited_text = fixture("../broadcasts/heartbeat_kind_slots");
+    assert_eq!(serde_json::to_string(&limited).unwrap(), limited_text);
+    assert_eq!(serde_json::from_str::<Heartbeat>(&limited_text).unwrap(), limited);
     let request = WorkerRequest { worker: worker(), command: WorkerCommand::Drain };
     let (beat_text, request_text) =
         (fixture("../broadcasts/heartbeat"), fixture("../broadcasts/worker_request"));

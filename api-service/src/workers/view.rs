@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared_events::{
     Kind, Queue, Timestamp, WorkerId,
-    broadcasts::{Heartbeat, WorkerState},
+    broadcasts::{Heartbeat, KindSlots, WorkerState},
 };
 use utoipa::ToSchema;
 
@@ -32,6 +32,8 @@ pub(super) struct WorkerView<'a> {
     slots: u32,
     /// How many it makes now.
     slots_used: u32,
+    /// Of the kinds that may take only so many of its slots.
+    kind_slots: &'a [KindSlots],
     /// How many attempts it has started within the last minute.
     attempts_per_minute: u64,
     /// When it was heard last; it says something every second.
@@ -64,6 +66,7 @@ impl<'a> From<&'a Seen> for WorkerView<'a> {
             kinds,
             slots,
             slots_used,
+            kind_slots,
             attempts_per_minute,
             state,
         } = heartbeat;
@@ -76,6 +79,7 @@ impl<'a> From<&'a Seen> for WorkerView<'a> {
             kinds,
             slots: *slots,
             slots_used: *slots_used,
+            kind_slots,
             attempts_per_minute: *attempts_per_minute,
             last_seen: at.time,
             state: *state,

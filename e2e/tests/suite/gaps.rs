@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 enum Story {
     /// A job is created and done.
     Create,
+    /// A job waits for a slot of its kind.
+    Waits,
     /// A job takes longer than a moment.
     Long,
     /// A job fails at first.
@@ -39,7 +41,7 @@ enum Story {
 }
 
 /// Every gap, and what is going on there. Those of `api.` are the api-service's, `job.` the job-service's.
-const GAPS: [(&str, Story); 37] = [
+const GAPS: [(&str, Story); 38] = [
     ("api.create.read", Story::Create),
     ("api.create.stored", Story::Create),
     ("api.relay.taken", Story::Create),
@@ -65,6 +67,7 @@ const GAPS: [(&str, Story); 37] = [
     ("api.schedules.created", Story::Schedule),
     ("job.fetch.fetched", Story::Create),
     ("job.claim.stored", Story::Create),
+    ("job.claim.waiting", Story::Waits),
     ("job.lease.renewed", Story::Long),
     ("job.lease.acked", Story::Long),
     ("job.attempt.over", Story::Create),
@@ -115,6 +118,7 @@ async fn a_job_service_that_dies_between_attempts_leaves_nothing_that_does_not_h
 async fn play(is_meant: impl Fn(&str, Story) -> bool) {
     let quick = Stack::builder().api(1).workers(1).env("WORKER_FAULTS", true).env("LEASE_S", 1);
     let quick = quick.env("RELAY_AFTER_S", 0.3).env("RELAY_SCAN_S", 0.2).env("DUE_SCAN_S", 0.2);
+    let quick = quick.env("KIND_SLOTS", "sleep:1");
     let app = App::start(quick.env("RETRY_BASE_S", 0.05)).await;
     let meant = GAPS.into_iter().enumerate().filter(|(_, (gap, story))| is_meant(gap, *story));
     for (number, (gap, story)) in meant {
@@ -133,6 +137,7 @@ impl Scene<'_> {
     async fn play(&self, story: Story) {
         match story {
             Story::Create => self.create(&NewJob::noop(), None).await,
+            Story::Waits => self.waits().await,
             Story::Long => {
                 let gate = Gate::new();
                 self.create(&gate.job(), Some(&gate)).await;
@@ -159,6 +164,20 @@ impl Scene<'_> {
             gate.open();
         }
         self.ends(&created, Status::Finished).await;
+    }
+
+    /// Two jobs share the one slot of their kind.
+    async fn waits(&self) {
+        self.arm().await;
+        let first = self.app.create(&NewJob::sleep(2.0)).await;
+        let request = || {
+            let second = NewJob::sleep(0.0);
+            self.app.request(Method::POST, "/v1/jobs").json(&second).header("Idempotency-Key", &self.key)
+        };
+        let second = self.through_death(request).await.job();
+        self.ends(&first, Status::Finished).await;
+        self.ends(&second, Status::Finished).await;
+        assert_eq!(self.app.job(&second).await.attempt, 1, "{}", self.gap);
     }
 
     async fn cancel(&self) {

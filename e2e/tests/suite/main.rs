@@ -30,6 +30,7 @@ mod idempotency;
 mod indeterminate_claims;
 mod input;
 mod jobs;
+mod kind_slots;
 mod largest_events;
 mod late_acks;
 mod leftovers;

@@ -24,6 +24,26 @@ impl Run {
         now: DateTime,
         lease: Duration,
     ) -> Self {
+        Self::unless_over(announced, trace, now, |run| run.claimed(worker, now, lease))
+    }
+
+    /// The same where no worker has a slot of its kind: not claimed, with no attempt, to be taken by the next that has one.
+    #[must_use]
+    pub fn waiting(announced: &JobCreated, trace: Option<TraceContext>, now: DateTime) -> Self {
+        Self::unless_over(announced, trace, now, |run| Self {
+            next_at: Some(now),
+            next_action: Some(NextAction::Run),
+            next_action_at: Some(now),
+            ..run.clone()
+        })
+    }
+
+    fn unless_over(
+        announced: &JobCreated,
+        trace: Option<TraceContext>,
+        now: DateTime,
+        go_on: impl FnOnce(&Self) -> Self,
+    ) -> Self {
         let unclaimed = Self {
             priority: announced.priority,
             payload: announced.payload.as_str().to_owned(),
@@ -39,7 +59,7 @@ impl Run {
         } else if is_expired {
             unclaimed.expired(now)
         } else {
-            unclaimed.claimed(worker, now, lease)
+            go_on(&unclaimed)
         }
     }
 

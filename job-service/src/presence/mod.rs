@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use shared_events::{
     Timestamp,
-    broadcasts::{Heartbeat, WorkerState},
+    broadcasts::{Heartbeat, KindSlots, WorkerState},
     ids, subjects,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::attempts_per_minute::AttemptsPerMinute;
-use crate::worker::Worker;
+use crate::worker::{KindUse, Worker};
 
 /// See the module. Copies share it.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Presence {
 
     /// What it says now.
     fn heartbeat(&self, state: WorkerState) -> Heartbeat {
-        let Worker { queues, concurrency, executor, .. } = &self.worker;
+        let Worker { queues, concurrency, kind_slots, executor, .. } = &self.worker;
         let started = executor.active.started();
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         Heartbeat {
@@ -58,6 +58,7 @@ impl Presence {
             kinds: executor.registry.kinds(),
             slots: number(*concurrency),
             slots_used: number(executor.active.slots_used().min(*concurrency)),
+            kind_slots: kind_slots.used().into_iter().map(of_kind).collect(),
             attempts_per_minute: attempts.at(Instant::now(), started),
             state,
         }
@@ -69,6 +70,10 @@ impl Presence {
             Err(error) => warn!(%error, "a heart-beat has no JSON"),
         }
     }
+}
+
+fn of_kind(KindUse { kind, limit, used }: KindUse) -> KindSlots {
+    KindSlots { kind, slots: number(limit), slots_used: number(used) }
 }
 
 const fn state(is_stopping: bool, is_open: bool, has_work: bool) -> WorkerState {

@@ -21,6 +21,7 @@ use super::{
     Worker,
     claim::retry_after,
     claimed::{Announced, Claimed},
+    kind_slots::Slot,
     late_ack::{PendingAck, RecoveredBy},
     origin::Origin,
 };
@@ -117,28 +118,47 @@ impl Worker {
         let Some(guard) = self.claimer.guard(run_id) else {
             return (Claims::Again(retry_after()), Some(slot));
         };
-        let announced = Announced { created: announced.data, trace: announced.traceparent, late_ack: false };
+        let kind = announced.data.kind.clone();
+        let place = match self.place(&kind, &announced.data.queue, slot).await {
+            Ok(Some(place)) => place,
+            Ok(None) => return (Claims::NoSlot, None),
+            Err(error) => {
+                warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not known whether it may wait; to be tried again");
+                return (Claims::Again(retry_after()), None);
+            }
+        };
+        let announced = Announced {
+            created: announced.data,
+            trace: announced.traceparent,
+            late_ack: false,
+            waits: place.is_waiting(),
+        };
         let claimed = self.claimer.claim(announced).await;
         if claimed.is_ok() {
             failpoint("job.claim.stored");
         }
+        let slot = if claimed.is_ok() { self.taken(place, &kind) } else { None };
+        let back = |slot: Option<Slot>| slot.and_then(Slot::into_general);
         match claimed {
-            Ok(Claimed::Settled(_)) => (Claims::Settled, Some(slot)),
-            Ok(Claimed::Unreadable(_)) => (Claims::Unreadable, Some(slot)),
-            Ok(Claimed::Later(_, rest)) => (Claims::Again(rest), Some(slot)),
+            Ok(Claimed::Settled(_)) => (Claims::Settled, back(slot)),
+            Ok(Claimed::Unreadable(_)) => (Claims::Unreadable, back(slot)),
+            Ok(Claimed::Later(_, rest)) => (Claims::Again(rest), back(slot)),
             Ok(Claimed::Mine(run)) => {
                 // Another message may have to bring it on; by the end of its lease, that or the ledger knows more.
                 let lease = self.executor.ledger.lease();
                 let claims =
                     if run.is_recovered_by_redelivery() { Claims::Again(lease) } else { Claims::Settled };
                 let executor = self.executor.clone();
-                self.tasks.spawn(async move { executor.run(*run, slot, guard, RecoveredBy::DueScan).await });
+                if let Some(slot) = slot {
+                    self.tasks
+                        .spawn(async move { executor.run(*run, slot, guard, RecoveredBy::DueScan).await });
+                }
                 (claims, None)
             }
-            Ok(Claimed::Ended(run)) => (self.announce_with_mark(*run).await, Some(slot)),
+            Ok(Claimed::Ended(run)) => (self.announce_with_mark(*run).await, back(slot)),
             Err(error) => {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; to be tried again");
-                (Claims::Again(retry_after()), Some(slot))
+                (Claims::Again(retry_after()), back(slot))
             }
         }
     }

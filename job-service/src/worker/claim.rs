@@ -16,6 +16,7 @@ use super::{
     Worker,
     active_runs::ClaimGuard,
     claimed::{Announced, Claimed},
+    kind_slots::Slot,
     late_ack::{PendingAck, RecoveredBy},
     origin::Origin,
 };
@@ -92,7 +93,21 @@ impl Worker {
             // It came a second time while the first is being decided: in a moment the ledger knows.
             return PendingAck::new(message, origin).give_back(Some(retry_after())).await;
         };
-        let announced = Announced { created: announced.data, trace: announced.traceparent, late_ack: true };
+        let kind = announced.data.kind.clone();
+        let place = match self.place(&kind, &announced.data.queue, slot).await {
+            Ok(Some(place)) => place,
+            Ok(None) => return PendingAck::new(message, origin).give_back(None).await,
+            Err(error) => {
+                warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not known whether it may wait; announcement given back");
+                return PendingAck::new(message, origin).give_back(Some(retry_after())).await;
+            }
+        };
+        let announced = Announced {
+            created: announced.data,
+            trace: announced.traceparent,
+            late_ack: true,
+            waits: place.is_waiting(),
+        };
         let claimed = match self.claimer.claim(announced).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -101,6 +116,7 @@ impl Worker {
             }
         };
         failpoint("job.claim.stored");
+        let slot = self.taken(place, &kind);
         match AnnouncementStep::after(&claimed) {
             AnnouncementStep::Keep => {
                 let recovered_by = RecoveredBy::Redelivery(PendingAck::new(message, origin));
@@ -154,14 +170,16 @@ impl Worker {
     pub(super) async fn go_on(
         &self,
         claimed: Claimed,
-        slot: OwnedSemaphorePermit,
+        slot: Option<Slot>,
         guard: ClaimGuard,
         recovered_by: RecoveredBy,
     ) {
-        match claimed {
-            Claimed::Mine(run) => self.executor.run(*run, slot, guard, recovered_by).await,
-            Claimed::Ended(run) => self.executor.announce(*run, recovered_by).await,
-            Claimed::Later(..) | Claimed::Settled(_) | Claimed::Unreadable(_) => {}
+        match (claimed, slot) {
+            (Claimed::Mine(run), Some(slot)) => self.executor.run(*run, slot, guard, recovered_by).await,
+            (Claimed::Ended(run), _) => self.executor.announce(*run, recovered_by).await,
+            // What has no slot is claimed to wait, and is never this worker's.
+            (Claimed::Mine(_), None) => {}
+            (Claimed::Later(..) | Claimed::Settled(_) | Claimed::Unreadable(_), _) => {}
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Announced {
     pub trace: Option<TraceContext>,
     /// Whether its message stays unacked while it runs; else the run has to have a time in the ledger at once.
     pub late_ack: bool,
+    /// Whether there is no slot of its kind: it is not claimed, but waits in the ledger for one.
+    pub waits: bool,
 }
 
 /// What became of a claim.
@@ -48,7 +50,11 @@ impl Claimed {
     }
 
     pub(super) fn of(run: Run) -> Self {
-        if run.status == Status::Running { Self::Mine(Box::new(run)) } else { Self::Ended(Box::new(run)) }
+        match run.status {
+            Status::Running => Self::Mine(Box::new(run)),
+            Status::Scheduled | Status::Queued => Self::Settled(run.id),
+            Status::Finished | Status::Failed | Status::Cancelled => Self::Ended(Box::new(run)),
+        }
     }
 
     /// Of a run that somebody else runs: where it has no time in the ledger, its announcement may have to bring it on,

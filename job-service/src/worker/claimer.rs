@@ -11,7 +11,7 @@ use service_kit::{
     GroupCommit, GroupLimits, StoreError,
     mongo::{DEADLINE, Durability},
 };
-use shared_events::{Queue, RunId, WorkerId};
+use shared_events::{Kind, Queue, RunId, WorkerId};
 
 use super::{
     active_runs::{ActiveRuns, ClaimGuard, StopReason},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     history::{History, HistoryEvent},
-    ledger::{DueRuns, Here, Ledger, NextStep, PACING, Run, next_step},
+    ledger::{DueKinds, DueRuns, Here, Ledger, NextStep, PACING, Run, next_step},
 };
 /// See the module. Copies share it.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl Claimer {
         claimed
     }
 
-    /// Claims up to `most` runs of these queues whose retry is due or whose lease has ended, and ends those that are
+    /// Claims up to `most` runs of these queues and kinds whose retry is due or whose lease has ended, and ends those that are
     /// not to be tried again. Says as well whether there may be more.
     ///
     /// # Errors
@@ -79,10 +79,11 @@ impl Claimer {
     pub async fn claim_due(
         &self,
         queues: &[Queue],
+        kinds: DueKinds<'_>,
         most: usize,
     ) -> Result<(Vec<(Claimed, ClaimGuard)>, bool), StoreError> {
         let core = &self.core;
-        let DueRuns { runs, unreadable, more } = core.ledger.due(queues, most).await?;
+        let DueRuns { runs, unreadable, more } = core.ledger.due(queues, kinds, most).await?;
         let mut guards: HashMap<RunId, ClaimGuard> =
             runs.iter().filter_map(|run| Some((run.id, self.guard(run.id)?))).collect();
         let runs: Vec<Run> = runs.into_iter().filter(|run| guards.contains_key(&run.id)).collect();
@@ -90,7 +91,7 @@ impl Claimer {
             let core = Arc::clone(core);
             async move {
                 let _under_way = core.indeterminate.under_way(runs.iter().map(|run| run.id).collect());
-                core.act_on(runs, Read::BeforeGuards).await
+                core.act_on(runs, Read::BeforeGuards, &HashSet::new()).await
             }
         };
         let claimed = core.ledger.mongo().within(DEADLINE, acting).await;
@@ -120,11 +121,15 @@ impl Claimer {
     }
 
     /// Up to `most` runs whose claims were indeterminate and that turned out to be this worker's, though nobody here
-    /// runs them. The leases of all such runs are renewed, so that none ends while it waits for a slot.
+    /// runs them, of kinds that `may_run` says yes to. The leases of all such runs are renewed, so that none ends while it waits for a slot.
     ///
     /// # Errors
     /// Where the database does not answer: they stay indeterminate.
-    pub async fn recover(&self, most: usize) -> Result<Vec<(Run, ClaimGuard)>, StoreError> {
+    pub async fn recover(
+        &self,
+        most: usize,
+        may_run: impl Fn(&Kind) -> bool + Send,
+    ) -> Result<Vec<(Run, ClaimGuard)>, StoreError> {
         let Core { ledger, active, history, indeterminate, .. } = self.core.as_ref();
         let (looked_at, asked) = (indeterminate.some(), Instant::now());
         let is_calm = ledger.mongo().since_failure().is_none_or(|since| since > SETTLED);
@@ -138,15 +143,20 @@ impl Claimer {
         let claims: Vec<(RunId, u32)> = found.iter().map(|run| (run.id, run.attempt)).collect();
         let renewal = ledger.renew(claims, Durability::Journaled).await?;
         let lost: HashSet<RunId> = renewal.superseded.into_iter().map(|(id, _)| id).collect();
-        let mine: Vec<RunId> = found.iter().map(|run| run.id).filter(|id| !lost.contains(id)).collect();
+        let mine: HashSet<RunId> = found.iter().map(|run| run.id).filter(|id| !lost.contains(id)).collect();
         if is_calm && let Some(long_ago) = asked.checked_sub(SETTLED) {
             indeterminate.settle(looked_at.iter().filter(|id| !mine.contains(id)), long_ago);
         }
-        let next = &mine[..most.min(mine.len())];
+        let next: Vec<RunId> = found
+            .iter()
+            .filter(|run| mine.contains(&run.id) && may_run(&run.kind))
+            .map(|run| run.id)
+            .take(most)
+            .collect();
         if next.is_empty() {
             return Ok(Vec::new());
         }
-        let recovered = ledger.load_mine(next).await?.into_iter().filter_map(|run| {
+        let recovered = ledger.load_mine(&next).await?.into_iter().filter_map(|run| {
             let guard = guards.remove(&run.id)?;
             history.add(HistoryEvent::Recovered, run.id, run.attempt);
             Some((run, guard))
@@ -185,6 +195,9 @@ impl Core {
             self.indeterminate.under_way(claims.iter().map(|claim| claim.created.run_id()).collect());
         let (now, lease) = (self.ledger.mongo().clock().now(), self.ledger.lease());
         let fresh = |claim: &Announced| {
+            if claim.waits {
+                return Run::waiting(&claim.created, claim.trace, now);
+            }
             let run = Run::fresh(&claim.created, claim.trace, self.worker(), now, lease);
             if self.late_acks && claim.late_ack { run.recovered_by_redelivery() } else { run }
         };
@@ -199,7 +212,9 @@ impl Core {
             .filter(|claim| claim.created.cancel_requested)
             .map(|claim| claim.created.run_id())
             .collect();
-        let mut known = self.claim_known(known, &cancelled).await;
+        let waiting: HashSet<RunId> =
+            claims.iter().filter(|claim| claim.waits).map(|claim| claim.created.run_id()).collect();
+        let mut known = self.claim_known(known, &cancelled, &waiting).await;
         let mut refused: HashMap<usize, StoreError> = inserted.refused.into_iter().collect();
         let duplicate: HashSet<usize> = inserted.duplicates.iter().map(|(index, _)| *index).collect();
         fresh
@@ -215,17 +230,21 @@ impl Core {
                         Err(error) => Err(error.clone()),
                     };
                 }
-                self.history.add_claim(&run);
+                if run.attempt > 0 {
+                    self.history.add_claim(&run);
+                }
                 Ok(Claimed::of(run))
             })
             .collect()
     }
 
-    /// Known runs are claimed, announced again or left; where the announcement says so, cancelled.
+    /// Known runs are claimed, announced again or left; where the announcement says so, cancelled. Those that are
+    /// `waiting` for a slot are not claimed.
     async fn claim_known(
         &self,
         ids: Vec<RunId>,
         cancelled: &HashSet<RunId>,
+        waiting: &HashSet<RunId>,
     ) -> Result<HashMap<RunId, Claimed>, StoreError> {
         if ids.is_empty() {
             return Ok(HashMap::new());
@@ -239,7 +258,7 @@ impl Core {
         let running = others.iter().copied().filter(|id| self.active.contains(id)).collect();
         let found = self.ledger.find(&others).await?;
         let unreadable: Vec<RunId> = cancels.unreadable.into_iter().chain(found.unreadable).collect();
-        let mut claimed = self.act_on(found.runs, Read::AfterGuards(running)).await?;
+        let mut claimed = self.act_on(found.runs, Read::AfterGuards(running), waiting).await?;
         claimed.extend(unreadable.into_iter().map(Claimed::Unreadable));
         let ended = cancels.closed.into_iter().chain(cancels.ended);
         claimed.extend(ended.map(|run| Claimed::Ended(Box::new(run))));
@@ -248,13 +267,19 @@ impl Core {
         Ok(claimed.into_iter().map(|claimed| (claimed.run_id(), claimed)).collect())
     }
 
-    /// Carries out the next step of each run.
-    async fn act_on(&self, runs: Vec<Run>, read: Read) -> Result<Vec<Claimed>, StoreError> {
+    /// Carries out the next step of each run, as far as that does not need a slot for one that is `waiting` for it.
+    async fn act_on(
+        &self,
+        runs: Vec<Run>,
+        read: Read,
+        waiting: &HashSet<RunId>,
+    ) -> Result<Vec<Claimed>, StoreError> {
         let (now, may_take_over) = (self.ledger.mongo().clock().now(), self.may_take_over());
         let (mut done, mut changes) = (Vec::new(), Vec::new());
         for run in runs {
             let here = read.here(&run.id, self.active.contains(&run.id));
             match next_step(&run, now, self.worker(), here, may_take_over) {
+                NextStep::Claim if waiting.contains(&run.id) => done.push(Claimed::left(&run, now)),
                 NextStep::Claim => {
                     let next = run.claimed(self.worker(), now, self.ledger.lease());
                     changes.push((run, next));
@@ -262,6 +287,10 @@ impl Core {
                 NextStep::GiveUp => {
                     let next = run.given_up(now);
                     changes.push((run, next));
+                }
+                NextStep::Resume if waiting.contains(&run.id) => {
+                    self.indeterminate.add([run.id]);
+                    done.push(Claimed::left(&run, now));
                 }
                 NextStep::LookUp => {
                     self.indeterminate.add([run.id]);

@@ -8,11 +8,13 @@ use service_kit::{
     retry::jittered,
     telemetry::chain,
 };
+use shared_events::Kind;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Worker, late_ack::RecoveredBy};
+use super::{Worker, active_runs::ClaimGuard, claimed::Claimed, kind_slots::Slot, late_ack::RecoveredBy};
+use crate::ledger::DueKinds;
 
 /// The most runs of one look.
 pub(super) const BATCH: usize = 256;
@@ -44,7 +46,7 @@ async fn look(worker: &Worker) -> bool {
     if slots.is_empty() {
         return false;
     }
-    match claim(worker, slots).await {
+    match claim(worker, slots, DueOf::AllKinds).await {
         Ok(found) => found.more,
         Err(error) => {
             warn!(error = chain(&error), "could not look for due runs");
@@ -53,7 +55,17 @@ async fn look(worker: &Worker) -> bool {
     }
 }
 
+/// Whose runs a look takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DueOf {
+    /// All kinds'.
+    AllKinds,
+    /// Those of kinds that have slots of their own.
+    LimitedKinds,
+}
+
 /// What a look has found.
+#[derive(Debug, Default)]
 pub(super) struct Found {
     /// How many runs were claimed.
     pub(super) claimed: usize,
@@ -62,17 +74,60 @@ pub(super) struct Found {
 }
 
 /// Claims as many due runs as there are slots, and runs them.
-pub(super) async fn claim(worker: &Worker, slots: Vec<OwnedSemaphorePermit>) -> Result<Found, StoreError> {
-    let (runs, more) = worker.claimer.claim_due(&worker.queues, slots.len()).await?;
+pub(super) async fn claim(
+    worker: &Worker,
+    mut free: Vec<OwnedSemaphorePermit>,
+    of: DueOf,
+) -> Result<Found, StoreError> {
+    let (limited, mut all) = (worker.kind_slots.limited(), Found::default());
+    for kind in &limited {
+        let slots = worker.kind_slots.all_for_waiting(kind, &mut free);
+        if !slots.is_empty() {
+            let found = claim_of_kind(worker, kind, slots).await?;
+            all = Found { claimed: all.claimed + found.claimed, more: all.more || found.more };
+        }
+    }
+    if of == DueOf::LimitedKinds || free.is_empty() {
+        return Ok(all);
+    }
+    let others = DueKinds::AllBut(&limited);
+    let (runs, more) = worker.claimer.claim_due(&worker.queues, others, free.len()).await?;
     let claimed = runs.len();
-    if claimed > 0 {
+    go_on(worker, runs, free.into_iter().map(Slot::of_any_kind));
+    Ok(Found { claimed: all.claimed + claimed, more: all.more || more })
+}
+
+/// The same of one kind that has slots of its own. Those that are left over are free.
+pub(super) async fn claim_of_kind(
+    worker: &Worker,
+    kind: &Kind,
+    mut slots: Vec<Slot>,
+) -> Result<Found, StoreError> {
+    let mark = worker.kind_slots.mark(kind);
+    let found = worker.claimer.claim_due(&worker.queues, DueKinds::Only(kind), slots.len()).await;
+    // Before what is left is let go, or it would be handed over again.
+    let taken = found.as_ref().map_or(0, |(runs, _)| runs.len());
+    let left = slots.split_off(taken.min(slots.len()));
+    left.into_iter().for_each(Slot::release);
+    let (runs, more) = found?;
+    let claimed = runs.len();
+    if more {
+        worker.kind_slots.one_waits(kind);
+    } else {
+        worker.kind_slots.none_waits(kind, mark);
+    }
+    go_on(worker, runs, slots.into_iter());
+    Ok(Found { claimed, more })
+}
+
+fn go_on(worker: &Worker, runs: Vec<(Claimed, ClaimGuard)>, slots: impl Iterator<Item = Slot>) {
+    if !runs.is_empty() {
         failpoint("job.due.taken");
-        debug!(claimed, "claimed what was due");
+        debug!(claimed = runs.len(), "claimed what was due");
     }
     for ((run, guard), slot) in runs.into_iter().zip(slots) {
         let one = worker.clone();
-        let going_on = async move { one.go_on(run, slot, guard, RecoveredBy::DueScan).await };
+        let going_on = async move { one.go_on(run, Some(slot), guard, RecoveredBy::DueScan).await };
         worker.tasks.spawn(going_on);
     }
-    Ok(Found { claimed, more })
 }

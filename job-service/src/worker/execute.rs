@@ -9,10 +9,7 @@ use async_task::Task;
 use bson::DateTime;
 use service_kit::{ByteBudget, Weigh, failpoints::failpoint, retry::Backoff, telemetry::chain};
 use shared_events::{CancelReason, JobError, JsonText, Status};
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -21,6 +18,7 @@ use super::{
     attempt_end::{Panic, StopCause, attempt_end},
     handler_pool::HandlerPool,
     isolate,
+    kind_slots::Slot,
     late_ack::RecoveredBy,
 };
 use crate::{
@@ -70,13 +68,7 @@ impl Executor {
     /// Runs a claimed run to the end of this attempt; `recovered_by` is what brings it on, should this worker die. The
     /// slot is free again as soon as the handler is over; recording and announcing its outcome occupies none. A handler
     /// that was stopped and still blocks its thread keeps its slot until it lets go.
-    pub async fn run(
-        &self,
-        mut run: Run,
-        slot: OwnedSemaphorePermit,
-        guard: ClaimGuard,
-        recovered_by: RecoveredBy,
-    ) {
+    pub async fn run(&self, mut run: Run, slot: Slot, guard: ClaimGuard, recovered_by: RecoveredBy) {
         let (active, stopped) = self.active.enter(run.id, run.attempt, recovered_by);
         drop(guard);
         let started = Instant::now();
@@ -115,8 +107,8 @@ impl Executor {
         &self,
         run: &mut Run,
         mut stopped: oneshot::Receiver<StopReason>,
-        slot: OwnedSemaphorePermit,
-    ) -> (StopCause, Option<OwnedSemaphorePermit>) {
+        slot: Slot,
+    ) -> (StopCause, Option<Slot>) {
         // Its own will take the place of the earlier attempt's.
         run.output = None;
         let Some(grace) = self.registry.grace(&run.kind) else { return (StopCause::UnknownKind, Some(slot)) };

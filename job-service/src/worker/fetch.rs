@@ -21,6 +21,7 @@ use tracing::debug;
 
 use super::{
     Worker,
+    kind_slots::LOOK,
     late_ack::{PendingAck, REDELIVERY_GRACE},
     origin::Origin,
     pull::{self, Waiting},
@@ -35,6 +36,7 @@ const WAITING: usize = 32;
 /// The consumer of one queue and priority, and the origin of what comes from it.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
+    pub(super) queue: Queue,
     pub(super) consumer: PullConsumer,
     pub(super) origin: Origin,
 }
@@ -122,7 +124,7 @@ impl Worker {
         stop: &CancellationToken,
     ) -> anyhow::Result<Vec<OwnedSemaphorePermit>> {
         for source in queue {
-            if slots.is_empty() {
+            if slots.is_empty() || !self.room.has(&source.queue).await {
                 break;
             }
             for message in pull::now(&source.consumer, slots.len()).await? {
@@ -136,7 +138,7 @@ impl Worker {
     /// Takes what comes, while there is no load.
     async fn wait_on(
         &self,
-        Source { consumer, origin }: Source,
+        Source { queue, consumer, origin }: Source,
         load: &Load,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
@@ -144,7 +146,9 @@ impl Worker {
         let mut waiting = Waiting::new(self.broker.nats().client(), consumer, most).await?;
         let mut is_on = load.is_on.subscribe();
         let ended = loop {
-            if !*is_on.borrow_and_update()
+            let has_room = self.room.has(&queue).await;
+            if has_room
+                && !*is_on.borrow_and_update()
                 && let Err(error) = waiting.ask().await
             {
                 break Err(error);
@@ -154,6 +158,7 @@ impl Worker {
                 next = waiting.next() => next,
                 () = stop.cancelled() => break Ok(()),
                 _ = is_on.changed() => continue,
+                () = tokio::time::sleep(LOOK), if !has_room => continue,
             };
             match next {
                 Ok(Some(message)) => self.take(message, &origin, load, stop),
@@ -201,7 +206,7 @@ impl Worker {
             for priority in Priority::ALL {
                 let consumer = self.consumer(queue, priority).await?;
                 let origin = self.origins.of(&consumer, &self.broker, connection);
-                sources.push(Source { consumer, origin });
+                sources.push(Source { queue: queue.clone(), consumer, origin });
             }
             queues.push(sources);
         }

@@ -18,6 +18,7 @@ mod gate;
 mod handler_pool;
 mod indeterminate;
 mod isolate;
+mod kind_slots;
 mod late_ack;
 mod lease;
 mod once;
@@ -45,6 +46,7 @@ pub use execute::{Executor, OUTCOMES_BYTES};
 pub use gate::Gate;
 pub use handler_pool::HandlerPool;
 pub use isolate::serve_one;
+pub use kind_slots::{BadKindLimits, KindLimits, KindSlots, KindUse, Room};
 pub(crate) use late_ack::MOST_SLOTS;
 pub(crate) use lease::renew_leases;
 pub use origin::Origins;
@@ -63,6 +65,10 @@ pub struct Worker {
     pub slots: Arc<Semaphore>,
     /// How many slots there are.
     pub concurrency: usize,
+    /// What of them kinds may take that have limits of their own.
+    pub kind_slots: KindSlots,
+    /// How many runs may wait for those.
+    pub room: Room,
     /// Whether it takes runs.
     pub gate: Gate,
     /// Who claims.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Round, Taken, Worker, recover};
+use super::{Round, Taken, Worker, due::DueOf, recover};
 
 /// How long NATS and MongoDB may take to answer.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(20);
@@ -72,7 +72,9 @@ impl Worker {
     }
 
     async fn take_all(&self, round: &Round, due: bool, stop: &CancellationToken) -> anyhow::Result<Taken> {
-        let due = if due { self.take_due(stop).await? } else { 0 };
+        // What waits for a slot of its kind is taken as often as there are any.
+        let of = if due { DueOf::AllKinds } else { DueOf::LimitedKinds };
+        let due = self.take_due(of, stop).await?;
         Ok(Taken { due, announcements: self.take_announced(round, stop).await? })
     }
 

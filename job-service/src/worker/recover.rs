@@ -37,10 +37,19 @@ async fn look(worker: &Worker) {
     let wait = worker.executor.ledger.lease() / 3;
     let slots = timeout(wait, worker.free_slots(indeterminate.min(BATCH))).await;
     let mut slots = slots.unwrap_or_default();
-    match worker.claimer.recover(slots.len()).await {
+    let kinds = &worker.kind_slots;
+    match worker.claimer.recover(slots.len(), |kind| kinds.has_free(kind)).await {
         Ok(recovered) => {
             for (run, guard) in recovered {
                 let Some(slot) = slots.pop() else { return };
+                let slot = match kinds.for_waiting(&run.kind, slot) {
+                    Ok(slot) => slot,
+                    Err(slot) => {
+                        // The next look finds it again.
+                        slots.push(slot);
+                        continue;
+                    }
+                };
                 info!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "claimed after all; going on with it");
                 let executor = worker.executor.clone();
                 let running = async move { executor.run(run, slot, guard, RecoveredBy::DueScan).await };

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Worker,
-    due::{self, BATCH, LOOKS},
+    due::{self, BATCH, DueOf, LOOKS},
     fetch::Source,
     pull,
 };
@@ -56,6 +56,11 @@ impl Worker {
         while queues.iter().any(|queue| !queue.is_empty()) {
             for queue in &mut queues {
                 let Some(source) = queue.first().copied() else { continue };
+                if !self.room.has(&source.queue).await {
+                    // The rest is left to the next round.
+                    queue.clear();
+                    continue;
+                }
                 while self.database_is_away(stop).await {}
                 let Some(slots) = stop.run_until_cancelled(self.free_slots(share)).await else {
                     return Ok(taken);
@@ -84,12 +89,12 @@ impl Worker {
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub(crate) async fn take_due(&self, stop: &CancellationToken) -> Result<usize, StoreError> {
+    pub(super) async fn take_due(&self, of: DueOf, stop: &CancellationToken) -> Result<usize, StoreError> {
         let (mut taken, mut in_vain) = (0, 0);
         // Documents that can not be read do not keep it busy for ever.
         while in_vain < LOOKS {
             let Some(slots) = stop.run_until_cancelled(self.free_slots(BATCH)).await else { break };
-            let found = due::claim(self, slots).await?;
+            let found = due::claim(self, slots, of).await?;
             taken += found.claimed;
             in_vain = if found.claimed > 0 { 0 } else { in_vain + 1 };
             if !found.more {

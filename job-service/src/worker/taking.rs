@@ -7,7 +7,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Taken, Ticks, Worker, due, fetch, recover};
+use super::{
+    Taken, Ticks, Worker,
+    due::{self, DueOf},
+    fetch, kind_slots, recover,
+};
 
 /// By when a claim is decided, and what could not be claimed is there again.
 const DECIDED: Duration = DEADLINE.saturating_add(Duration::from_secs(3));
@@ -22,7 +26,8 @@ impl Worker {
         let taking = async {
             while stop.run_until_cancelled(self.gate.opened()).await.is_some() {
                 let take = |until: CancellationToken| async move {
-                    tokio::join!(fetch::run(self, &until), due::run(self, due_scan, &until));
+                    let next = kind_slots::next::run(self, &until);
+                    tokio::join!(fetch::run(self, &until), due::run(self, due_scan, &until), next);
                 };
                 self.while_open(take, stop).await;
             }
@@ -55,7 +60,15 @@ impl Worker {
                 self.while_open(|until| async move { self.take_round(&until).await }, stop).await;
             }
         };
-        tokio::join!(taking, self.take_what_is_its_own(unreadable_wait, stop));
+        // What was taken at a tick and waits for a slot of its kind need not wait for the next tick.
+        let next = async {
+            while stop.run_until_cancelled(self.gate.opened()).await.is_some() {
+                let take =
+                    |until: CancellationToken| async move { kind_slots::next::run(self, &until).await };
+                self.while_open(take, stop).await;
+            }
+        };
+        tokio::join!(taking, next, self.take_what_is_its_own(unreadable_wait, stop));
     }
 
     /// Claims whose answers were lost, and dead letters, whether or not it takes anything else.
@@ -117,7 +130,7 @@ impl Worker {
     }
 
     async fn try_round(&self, stop: &CancellationToken) -> anyhow::Result<Taken> {
-        let due = self.take_due(stop).await?;
+        let due = self.take_due(DueOf::AllKinds, stop).await?;
         let round = self.begin_round().await?;
         Ok(Taken { due, announcements: self.take_announced(&round, stop).await? })
     }

@@ -12,6 +12,7 @@ fn beat(id: &str, state: WorkerState) -> Heartbeat {
         kinds: Vec::new(),
         slots: 10,
         slots_used: 0,
+        kind_slots: Vec::new(),
         attempts_per_minute: 0,
         state,
     }

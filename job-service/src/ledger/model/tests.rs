@@ -54,6 +54,17 @@ fn a_cancel_known_before_the_claim_means_no_attempt() {
 }
 
 #[test]
+fn a_run_that_waits_for_a_slot_has_no_attempt_and_is_due() {
+    let run = Run::waiting(&announced(false), None, at(0));
+    assert_eq!((run.status, run.attempt, run.charged, &run.worker), (Status::Queued, 0, 0, &None));
+    assert_eq!((run.next_action, run.next_action_at), (Some(NextAction::Run), Some(at(0))));
+    assert!(!run.is_recovered_by_redelivery());
+    let claimed = run.claimed(&worker("one"), at(5), LEASE);
+    assert_eq!((claimed.status, claimed.attempt, claimed.attempts.len()), (Status::Running, 1, 0));
+    assert_eq!(Run::waiting(&announced(true), None, at(0)).status, Status::Cancelled);
+}
+
+#[test]
 fn what_is_claimed_too_late_ends_without_an_attempt() {
     let start_by = Some(Timestamp::from_millis(at(5).timestamp_millis()));
     let claimed = |seconds| {

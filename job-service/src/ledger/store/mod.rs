@@ -10,7 +10,7 @@ mod scans;
 pub use cancels::{CancelRequest, Cancels};
 pub use ends::Recorded;
 pub use leases::Renewal;
-pub use scans::{DueRuns, Taken};
+pub use scans::{DueKinds, DueRuns, Taken};
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -1,11 +1,11 @@
 //! What the scans take: runs that are due, and runs that were not announced. Each loads a bounded number of bytes.
 
-use bson::{DateTime, doc};
+use bson::{DateTime, Document, doc};
 use service_kit::{
     StoreError,
     mongo::{Fitting, Query},
 };
-use shared_events::{Queue, RunId, Status};
+use shared_events::{Kind, Queue, RunId, Status};
 
 use super::{
     super::{NextAction, Run},
@@ -35,27 +35,73 @@ pub struct DueRuns {
     pub more: bool,
 }
 
+/// Which kinds are looked for.
+#[derive(Debug, Clone, Copy)]
+pub enum DueKinds<'a> {
+    /// This one.
+    Only(&'a Kind),
+    /// All but these.
+    AllBut(&'a [Kind]),
+}
+
+impl DueKinds<'_> {
+    fn add_to(self, filter: &mut Document) {
+        match self {
+            Self::Only(kind) => drop(filter.insert("kind", kind.as_str())),
+            Self::AllBut([]) => {}
+            Self::AllBut(kinds) => {
+                let kinds: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
+                filter.insert("kind", doc! { "$nin": kinds });
+            }
+        }
+    }
+}
+
 impl Ledger {
-    /// Up to `most` runs of these queues whose retry is due or whose lease has ended, of a few MiB at most.
+    /// Up to `most` runs of these queues and kinds whose retry is due or whose lease has ended, of a few MiB at most.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn due(&self, queues: &[Queue], most: usize) -> Result<DueRuns, StoreError> {
+    pub async fn due(
+        &self,
+        queues: &[Queue],
+        kinds: DueKinds<'_>,
+        most: usize,
+    ) -> Result<DueRuns, StoreError> {
         let core = &self.core;
         let queues: Vec<&str> = queues.iter().map(Queue::as_str).collect();
         let now = core.mongo.clock().now();
         // A retry that is only to be announced yet must not stand before runs that can be taken.
-        let filter = doc! {
+        let mut filter = doc! {
             "next_action": { "$in": [NextAction::Run.as_str(), NextAction::AnnounceAndRun.as_str()] },
             "next_action_at": { "$lte": now },
             "queue": { "$in": queues },
             "$or": [{ "status": Status::Running.as_str() }, { "next_at": { "$lte": now } }],
         };
+        kinds.add_to(&mut filter);
         let query = Query { filter, most, max_bytes: TAKEN_BYTES, ..Query::default() };
         let Fitting { ids, cut } = core.mongo.fitting_readable(RUNS, query).await?;
         let more = cut || ids.len() == most;
         let Runs { runs, unreadable } = core.find(doc! { "_id": { "$in": ids } }).await?;
         Ok(DueRuns { runs, unreadable: unreadable.len(), more })
+    }
+
+    /// How many runs of these kinds in the queue could start now; counted up to `most`.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn waiting(&self, queue: &Queue, kinds: &[Kind], most: u64) -> Result<u64, StoreError> {
+        let kinds: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
+        let now = self.core.mongo.clock().now();
+        let waiting = doc! {
+            "next_action": { "$in": [NextAction::Run.as_str(), NextAction::AnnounceAndRun.as_str()] },
+            "next_action_at": { "$lte": now },
+            "status": Status::Queued.as_str(),
+            "queue": queue.as_str(),
+            "kind": { "$in": kinds },
+        };
+        let runs = self.core.mongo.collection::<Run>(RUNS);
+        self.core.mongo.run(async move { runs.count_documents(waiting).limit(most).await }).await
     }
 
     /// Up to `most` runs whose latest event was not announced in time, of a few MiB at most. Replicas share them: whoever moves
