@@ -4,6 +4,7 @@
 //! [`status`] (event to status).
 
 mod background;
+pub mod check;
 pub mod http;
 pub mod idempotency;
 pub mod jobs;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api_service::{App, settings::Settings};
+use api_service::{App, check::check, settings::Settings};
 use clap::{Parser, Subcommand};
 use service_kit::{failpoints, health, process, settings::ReadOut, telemetry};
 
@@ -22,6 +22,12 @@ enum Command {
     Serve,
     /// Print which settings hold and where each comes from; secrets are masked.
     Config,
+    /// Look whether all that is needed is there and as it should be; the exit code answers.
+    Check {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running replica whether it is ready; the exit code answers.
     Healthcheck,
 }
@@ -39,6 +45,7 @@ async fn run() -> ExitCode {
     };
     let done = match command {
         Command::Config => process::print_settings(&effective),
+        Command::Check { json } => check(&settings).await.print(json),
         Command::Serve => serve(settings).await,
         Command::Healthcheck => health::check(settings.addr).await,
     };

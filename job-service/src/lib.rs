@@ -3,6 +3,7 @@
 //! Somebody following a job reads [`worker`] (announcement to handler), [`ledger`] (the claim and the end), and
 //! [`outbox`] (ledger to broker); [`control`] is how cancels come.
 
+pub mod check;
 pub mod control;
 mod health;
 pub mod history;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use job_service::{
     App,
+    check::check,
     history::History,
     kinds::{self, Registry},
     settings::{Settings, WorkerSettings},
@@ -31,6 +32,12 @@ enum Command {
     Once,
     /// Print which settings hold and where each comes from; secrets are masked.
     Config,
+    /// Look whether all that is needed is there and as it should be; the exit code answers.
+    Check {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running worker whether it is ready; the exit code answers.
     Healthcheck,
     /// Make one attempt, ordered on standard input; what workers start for runs that lost two leases.
@@ -68,6 +75,7 @@ async fn run(command: Command) -> ExitCode {
     };
     let done = match command {
         Command::Config => process::print_settings(&effective),
+        Command::Check { json } => check(&settings).await.print(json),
         Command::Serve => serve(settings).await,
         Command::Once => once(settings).await,
         Command::Healthcheck => health::check(settings.health_addr).await,

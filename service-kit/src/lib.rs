@@ -4,6 +4,7 @@
 pub mod background;
 pub mod batch;
 pub mod byte_budget;
+pub mod check;
 pub mod clock;
 pub mod dead_letters;
 pub mod failpoints;

@@ -18,6 +18,7 @@ pub mod names;
 pub mod payloads;
 pub mod program_output;
 pub mod retry_pauses;
+pub mod rights;
 pub mod status;
 pub mod streams;
 pub mod subjects;

@@ -15,7 +15,7 @@ use mongodb::{
 use service_kit::{
     Mongo, StoreError,
     failpoints::Safeguard,
-    mongo::{Freshness, Read},
+    mongo::{Freshness, IndexesOf, Read},
     telemetry::chain,
 };
 use tokio::sync::OnceCell;
@@ -99,10 +99,12 @@ impl UserStore {
     /// Makes sure, once, that the indexes are there: two that are unique, one for each combination of filters, and one by
     /// which the database removes stubs whose time is over.
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
+        self.indexes.get_or_try_init(|| self.mongo.create_indexes(Self::indexes())).await.copied()
     }
 
-    async fn create_indexes(&self) -> Result<(), StoreError> {
+    /// What they are.
+    #[must_use]
+    pub fn indexes() -> Vec<IndexesOf> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let unique = |field: &str| {
             let options = IndexOptions::builder()
@@ -114,7 +116,7 @@ impl UserStore {
         let plain = |keys: Document| IndexModel::builder().keys(keys).build();
         let until =
             IndexOptions::builder().partial_filter_expression(there("until")).expire_after(Duration::ZERO);
-        let indexes = [
+        let indexes = vec![
             unique("email_key"),
             unique("idempotency_key"),
             plain(doc! { "group": 1, "_id": -1 }),
@@ -122,8 +124,7 @@ impl UserStore {
             plain(doc! { "group": 1, "name": 1, "_id": 1 }),
             IndexModel::builder().keys(doc! { "until": 1 }).options(until.build()).build(),
         ];
-        let users = self.mongo.collection::<User>(USERS);
-        self.mongo.run(async move { users.create_indexes(indexes).await }).await.map(drop)
+        vec![IndexesOf { collection: USERS, indexes }]
     }
 
     /// The user with this id.

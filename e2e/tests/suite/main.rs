@@ -10,6 +10,7 @@ mod broker_lost;
 mod broker_users;
 mod changes;
 mod chaos;
+mod check;
 mod clients;
 mod commands;
 mod crashes;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{Mongo, StoreError, retry::jittered, telemetry::chain};
+use crate::{Mongo, StoreError, mongo::IndexesOf, retry::jittered, telemetry::chain};
 
 pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 
@@ -92,6 +92,15 @@ enum All {
     Seen,
     /// Some are to be looked at again.
     NotDone,
+}
+
+/// The index of dead letters: those that a newer version may read.
+#[must_use]
+pub fn indexes() -> IndexesOf {
+    let newer = doc! { "reason": "newer_version" };
+    let options = IndexOptions::builder().partial_filter_expression(newer).build();
+    let index = IndexModel::builder().keys(doc! { "reason": 1, "_id": 1 }).options(options).build();
+    IndexesOf { collection: DEAD_LETTERS, indexes: vec![index] }
 }
 
 impl Mongo {
@@ -170,11 +179,7 @@ impl Mongo {
     }
 
     async fn prepare_dead_letters(&self) -> Result<(), StoreError> {
-        let newer = doc! { "reason": "newer_version" };
-        let options = IndexOptions::builder().partial_filter_expression(newer).build();
-        let index = IndexModel::builder().keys(doc! { "reason": 1, "_id": 1 }).options(options).build();
-        let letters = self.collection::<bson::Document>(DEAD_LETTERS);
-        self.run(async move { letters.create_index(index).await }).await.map(drop)
+        self.create_indexes(vec![indexes()]).await
     }
 
     async fn newer_dead_letters(

@@ -4,6 +4,7 @@ mod changes;
 mod diff;
 mod error;
 mod fresh;
+mod indexes;
 mod read;
 mod secondaries;
 mod update;
@@ -14,6 +15,7 @@ pub use changes::Change;
 pub use diff::diff;
 pub use error::StoreError;
 pub use fresh::Freshness;
+pub use indexes::{IndexDifference, IndexesOf};
 pub use read::Read;
 pub use secondaries::MAX_LAG;
 pub use update::{Durability, Statement, Updated};
@@ -159,14 +161,22 @@ impl Mongo {
         }
     }
 
+    /// The database's answer to a command.
+    ///
+    /// # Errors
+    /// Where it does not do it.
+    pub async fn command(&self, command: Document) -> Result<Document, StoreError> {
+        let database = self.database.clone();
+        self.run(async move { database.run_command(command).await }).await
+    }
+
     /// Learns the database's clock, and thereby whether it answers at all.
     ///
     /// # Errors
     /// Where it does not.
     pub async fn learn_clock(&self) -> Result<(), StoreError> {
         let asked = Instant::now();
-        let database = self.database.clone();
-        let reply = self.run(async move { database.run_command(doc! { "hello": 1 }).await }).await?;
+        let reply = self.command(doc! { "hello": 1 }).await?;
         if let Ok(time) = reply.get_datetime("localTime") {
             self.clock.learn(asked, *time);
         }

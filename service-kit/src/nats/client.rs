@@ -46,12 +46,7 @@ impl Nats {
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, ConnectError> {
         let (connected, connects) = watch::channel(0);
         let connected = Arc::new(connected);
-        let mut options = ConnectOptions::new()
-            .name(name)
-            .custom_inbox_prefix(format!("_INBOX_{name}"))
-            .ping_interval(Duration::from_secs(5))
-            .connection_timeout(Duration::from_secs(5))
-            .request_timeout(Some(Duration::from_secs(5)))
+        let options = options(settings, name)
             .client_capacity(8192)
             .subscription_capacity(65_536)
             .read_buffer_capacity(u16::MAX)
@@ -62,12 +57,29 @@ impl Nats {
                 let connected = Arc::clone(&connected);
                 async move { log_event(&event, &connected) }
             });
-        if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
-            options = options.user_and_password(user.clone(), password.expose_secret().to_owned());
-        }
-        let servers: Vec<&str> = settings.url.expose_secret().split(',').map(str::trim).collect();
-        let client = options.connect(servers).await?;
+        let client = options.connect(servers(settings)).await?;
         Ok(Self { client, connects })
+    }
+
+    /// A connection that is there now and is not made again, for who asks once; `refused` is told what the server refuses.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn connect_once(
+        settings: &NatsSettings,
+        name: &str,
+        refused: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Client, async_nats::ConnectError> {
+        let refused = Arc::new(refused);
+        let options = options(settings, name).max_reconnects(1).event_callback(move |event| {
+            let refused = Arc::clone(&refused);
+            async move {
+                if let Event::ServerError(error) = event {
+                    refused(error.to_string());
+                }
+            }
+        });
+        options.connect(servers(settings)).await
     }
 
     /// The client.
@@ -113,6 +125,25 @@ impl Nats {
     pub fn connects(&self) -> watch::Receiver<u64> {
         self.connects.clone()
     }
+}
+
+fn options(settings: &NatsSettings, name: &str) -> ConnectOptions {
+    let options = ConnectOptions::new()
+        .name(name)
+        .custom_inbox_prefix(format!("_INBOX_{name}"))
+        .ping_interval(Duration::from_secs(5))
+        .connection_timeout(Duration::from_secs(5))
+        .request_timeout(Some(Duration::from_secs(5)));
+    match (&settings.user, &settings.password) {
+        (Some(user), Some(password)) => {
+            options.user_and_password(user.clone(), password.expose_secret().to_owned())
+        }
+        _ => options,
+    }
+}
+
+fn servers(settings: &NatsSettings) -> Vec<&str> {
+    settings.url.expose_secret().split(',').map(str::trim).collect()
 }
 
 fn log_event(event: &Event, connected: &watch::Sender<u64>) {

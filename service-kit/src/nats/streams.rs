@@ -115,7 +115,7 @@ pub async fn ensure(jetstream: &Context, definitions: &[StreamDefinition]) -> Re
     Ok(())
 }
 
-fn is_missing(error: &GetStreamErrorKind) -> bool {
+pub(crate) fn is_missing(error: &GetStreamErrorKind) -> bool {
     matches!(error, GetStreamErrorKind::JetStream(error)
         if error.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND)
 }
@@ -129,14 +129,46 @@ fn with_missing_subjects(found: &stream::Config, wanted: &stream::Config) -> Opt
 }
 
 fn warn_where_different(name: &str, found: &stream::Config, wanted: &stream::Config) {
-    let same = found.retention == wanted.retention
-        && found.discard == wanted.discard
-        && found.max_age == wanted.max_age
-        && found.max_bytes == wanted.max_bytes
-        && found.num_replicas == wanted.num_replicas;
-    if !same {
-        warn!(stream = name, ?found, "stream differs from this version's definition; left as it is");
+    let differences = differences(found, wanted);
+    if !differences.is_empty() {
+        let differences = differences.join("; ");
+        warn!(stream = name, differences, "stream differs from this version's definition; left as it is");
     }
+}
+
+/// How a stream differs from its definition, but for subjects that are added at the start.
+#[must_use]
+pub fn differences(found: &stream::Config, wanted: &stream::Config) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut compare = |name: &str, found: String, wanted: String| {
+        if found != wanted {
+            differences.push(format!("{name} is {found}, and would be {wanted}"));
+        }
+    };
+    compare("retention", format!("{:?}", found.retention), format!("{:?}", wanted.retention));
+    compare("discard", format!("{:?}", found.discard), format!("{:?}", wanted.discard));
+    compare("max_age", format!("{:?}", found.max_age), format!("{:?}", wanted.max_age));
+    compare("max_bytes", found.max_bytes.to_string(), wanted.max_bytes.to_string());
+    compare("num_replicas", found.num_replicas.to_string(), wanted.num_replicas.to_string());
+    differences
+}
+
+/// How a consumer differs from its definition, but for its `ack_wait`, which is changed at the start.
+#[must_use]
+pub fn consumer_differences(found: &consumer::Config, definition: &ConsumerDefinition) -> Vec<String> {
+    let wanted = consumer_config(definition);
+    let mut differences = Vec::new();
+    let mut compare = |name: &str, found: String, wanted: String| {
+        if found != wanted {
+            differences.push(format!("{name} is {found}, and would be {wanted}"));
+        }
+    };
+    compare("filter_subject", found.filter_subject.clone(), wanted.filter_subject);
+    compare("ack_policy", format!("{:?}", found.ack_policy), format!("{:?}", wanted.ack_policy));
+    compare("max_deliver", found.max_deliver.to_string(), wanted.max_deliver.to_string());
+    compare("max_ack_pending", found.max_ack_pending.to_string(), wanted.max_ack_pending.to_string());
+    compare("backoff", format!("{:?}", found.backoff), format!("{:?}", wanted.backoff));
+    differences
 }
 
 /// The consumer, created where it is missing and left as it is where it is not.
@@ -218,6 +250,18 @@ mod tests {
         assert_eq!(with_missing_subjects(&of(&["b.*", "a.*", "newer.*"]), &wanted), None);
         let changed = with_missing_subjects(&of(&["b.*", "newer.*"]), &wanted);
         assert_eq!(changed, Some(of(&["b.*", "newer.*", "a.*"])));
+    }
+
+    #[test]
+    fn a_stream_that_differs_is_told_by_what_does() {
+        let definition = &streams::definitions(&StreamSettings::default())[0];
+        let wanted = stream_config(definition);
+        assert_eq!(differences(&wanted, &wanted), Vec::<String>::new());
+        let other = stream::Config { max_bytes: 7, subjects: Vec::new(), ..wanted.clone() };
+        assert_eq!(
+            differences(&other, &wanted),
+            [format!("max_bytes is 7, and would be {}", wanted.max_bytes)]
+        );
     }
 
     #[test]

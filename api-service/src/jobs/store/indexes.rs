@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bson::doc;
 use mongodb::{IndexModel, options::IndexOptions};
-use service_kit::{StoreError, failpoints::Safeguard};
+use service_kit::{StoreError, failpoints::Safeguard, mongo::IndexesOf};
 use tracing::info;
 
 use super::{
-    super::{Job, NextAction},
-    DEDUP_KEY, EARLIER_RUNS, IDEMPOTENCY_KEY, JOBS, Jobs, KEPT_INDEX, OPEN_JOBS_INDEX, UniqueKey,
-    by_schedule,
+    super::NextAction, DEDUP_KEY, EARLIER_RUNS, IDEMPOTENCY_KEY, JOBS, Jobs, KEPT_INDEX, OPEN_JOBS_INDEX,
+    UniqueKey, by_schedule,
 };
 
 impl Jobs {
@@ -24,7 +23,9 @@ impl Jobs {
         self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
     }
 
-    async fn create_indexes(&self) -> Result<(), StoreError> {
+    /// What they are.
+    #[must_use]
+    pub fn indexes() -> Vec<IndexesOf> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let unique = |name: &str, key: UniqueKey| {
             let options = IndexOptions::builder()
@@ -46,7 +47,7 @@ impl Jobs {
             .partial_filter_expression(doc! { "status": { "$in": ["queued", "running", "scheduled"] } });
         let kept =
             IndexOptions::builder().name(KEPT_INDEX.to_owned()).partial_filter_expression(there("keep_s"));
-        let indexes = [
+        let indexes = vec![
             unique(DEDUP_KEY, UniqueKey::Dedup),
             unique(IDEMPOTENCY_KEY, UniqueKey::Idempotency),
             IndexModel::builder().keys(doc! { "next_action": 1, "next_action_at": 1 }).options(due).build(),
@@ -68,14 +69,14 @@ impl Jobs {
             IndexModel::builder().keys(doc! { "keep_s": 1, "ended_at": 1 }).options(kept.build()).build(),
         ];
         let by_job = IndexModel::builder().keys(doc! { "job": 1, "run": -1 }).build();
-        let jobs = self.mongo.collection::<Job>(JOBS);
-        let earlier = self.mongo.collection::<bson::Document>(EARLIER_RUNS);
-        self.mongo
-            .run(async move {
-                jobs.create_indexes(indexes).await?;
-                earlier.create_index(by_job).await
-            })
-            .await?;
+        vec![
+            IndexesOf { collection: JOBS, indexes },
+            IndexesOf { collection: EARLIER_RUNS, indexes: vec![by_job] },
+        ]
+    }
+
+    async fn create_indexes(&self) -> Result<(), StoreError> {
+        self.mongo.create_indexes(Self::indexes()).await?;
         info!("MongoDB is there");
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::{IndexModel, options::IndexOptions};
-use service_kit::{StoreError, failpoints::Safeguard, telemetry::chain};
+use service_kit::{StoreError, failpoints::Safeguard, mongo::IndexesOf, telemetry::chain};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -30,10 +30,12 @@ impl ScheduleStore {
     /// # Errors
     /// Where the database does not answer.
     pub async fn prepare(&self) -> Result<(), StoreError> {
-        self.indexes.get_or_try_init(|| self.create_indexes()).await.copied()
+        self.indexes.get_or_try_init(|| self.mongo.create_indexes(Self::indexes())).await.copied()
     }
 
-    async fn create_indexes(&self) -> Result<(), StoreError> {
+    /// What they are.
+    #[must_use]
+    pub fn indexes() -> Vec<IndexesOf> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let partial = |keys: Document, field: &str| {
             let options = IndexOptions::builder().partial_filter_expression(there(field)).build();
@@ -51,7 +53,7 @@ impl ScheduleStore {
             .unique(!Safeguard::UniqueIndexes.is_off())
             .partial_filter_expression(there("live_id"))
             .build();
-        let of_schedules = [
+        let of_schedules = vec![
             IndexModel::builder().keys(doc! { "live_id": 1 }).options(live).build(),
             partial(doc! { "next_fire_at": 1 }, "next_fire_at"),
             plain(doc! { "kind": 1, "live_id": 1 }),
@@ -59,20 +61,15 @@ impl ScheduleStore {
             of_older(),
             expiring(),
         ];
-        let of_firings = [
+        let of_firings = vec![
             plain(doc! { "uid": 1, "due_at": -1, "_id": -1 }),
             // Has an entry for what is not at its end, and for no other.
             partial(doc! { "look_at": 1 }, "look_at"),
             expiring(),
         ];
-        let schedules = self.mongo.collection::<Document>(SCHEDULES);
-        let firings = self.mongo.collection::<Document>(FIRINGS);
-        self.mongo
-            .run(async move {
-                schedules.create_indexes(of_schedules).await?;
-                firings.create_indexes(of_firings).await
-            })
-            .await
-            .map(drop)
+        vec![
+            IndexesOf { collection: SCHEDULES, indexes: of_schedules },
+            IndexesOf { collection: FIRINGS, indexes: of_firings },
+        ]
     }
 }

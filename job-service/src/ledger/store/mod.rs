@@ -22,7 +22,7 @@ use mongodb::{
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use service_kit::{
     GroupCommit, GroupLimits, Mongo, StoreError,
-    mongo::{DEADLINE, Durability, Read},
+    mongo::{DEADLINE, Durability, IndexesOf, Read},
 };
 use shared_events::{AttemptSummary, RunId, Status, WorkerId};
 
@@ -92,12 +92,17 @@ impl Ledger {
     /// # Errors
     /// Where the database does not answer.
     pub async fn prepare(&self) -> Result<(), StoreError> {
+        self.core.mongo.create_indexes(vec![Self::indexes()]).await
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn indexes() -> IndexesOf {
         let there = doc! { "next_action_at": { "$exists": true } };
         let options = IndexOptions::builder().partial_filter_expression(there).build();
         let keys = doc! { "next_action": 1, "next_action_at": 1 };
         let index = IndexModel::builder().keys(keys).options(options).build();
-        let runs = self.core.mongo.collection::<Run>(RUNS);
-        self.core.mongo.run(async move { runs.create_index(index).await }).await.map(drop)
+        IndexesOf { collection: RUNS, indexes: vec![index] }
     }
 
     /// Records how a run's attempt ended: `run` is as it is to be, its attempt unchanged. Journaled.
