@@ -196,6 +196,7 @@ fn background_tasks(
     let (broker, lease, id) = (worker.broker.clone(), settings.lease, ledger.worker().clone());
     let (relay_scan, unreadable_wait) = (common.relay_scan, common.unreadable_wait);
     let (stops, letters, clock_ledger) = (control.clone(), control.clone(), ledger.clone());
+    let containers_ledger = ledger.clone();
     let mut consumers = worker.consumer_definitions();
     consumers.push(streams::control_consumer());
 
@@ -218,6 +219,11 @@ fn background_tasks(
     let (told, asked, logs) = (worker.broker.clone(), worker.broker.clone(), live.clone());
     tasks.start("progress", |stop| async move { live::tell::progress(&live, &told, &stop).await });
     tasks.start("logs", |stop| async move { live::tell::logs(&logs, &id, &asked, &stop).await });
+    if let Some(engine) = settings.container.engine.clone() {
+        let whose = containers_ledger;
+        tasks
+            .start("containers", |stop| async move { kinds::sweep_containers(&engine, &whose, &stop).await });
+    }
     let obeying = presence.clone();
     tasks.start("heartbeats", |stop| async move { presence.beat(&stop).await });
     tasks.start("worker-control", |stop| async move { obeying.obey(&stop).await });

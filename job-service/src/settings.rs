@@ -10,7 +10,7 @@ use service_kit::{
 use shared_events::Queue;
 
 use crate::{
-    kinds::AllowedPrograms,
+    kinds::{AllowedPrograms, ContainerSettings},
     worker::{KindLimits, RetryPolicy, Ticks},
 };
 
@@ -52,6 +52,8 @@ pub struct WorkerSettings {
     pub http_allow: Allowed,
     /// Which programs jobs of kind `command` may run; where none, the kind is not served.
     pub command_allow: AllowedPrograms,
+    /// How jobs of kind `container` are run; without an engine, the kind is not served.
+    pub container: ContainerSettings,
     /// Whether the `fault` kind is served, for tests.
     pub faults: bool,
     /// How long a run waits for a worker that has a handler for its kind.
@@ -168,6 +170,33 @@ impl WorkerSettings {
                 .values("names, which are looked up in the usual folders, and absolute paths, separated by commas")
                 .optional()
                 .unwrap_or_default(),
+            container: ContainerSettings {
+                engine: from
+                    .setting(
+                        "CONTAINER_ENGINE",
+                        "the engine that runs jobs of kind `container`; where absent, the worker does not do that kind \
+                         ([kind-container.md](kind-container.md)). Who may talk to an engine may do everything on its machine",
+                    )
+                    .values("`unix://` with a path, such as `unix:///var/run/docker.sock`, or `tcp://` with a host and a port")
+                    .optional(),
+                images: from
+                    .setting("CONTAINER_IMAGES", "which images they may run; where empty, none")
+                    .values(
+                        "names with or without a tag, as jobs write them, in which `*` stands for anything but a `/` and \
+                         `**` for anything, separated by commas",
+                    )
+                    .optional()
+                    .unwrap_or_default(),
+                networks: from
+                    .setting("CONTAINER_NETWORKS", "which of the engine's networks they may be in; where empty, none")
+                    .values("names, separated by commas; not `host`")
+                    .optional()
+                    .unwrap_or_default(),
+                script_header: from
+                    .setting("SCRIPT_HEADER", "what comes before the lines of every `script`")
+                    .values("lines of a shell")
+                    .or("set -e".to_owned()),
+            },
             faults: from
                 .setting(
                     "WORKER_FAULTS",

@@ -6,7 +6,10 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde_json::{json, value::RawValue};
-use shared_events::Timestamp;
+use shared_events::{
+    JsonText, Timestamp,
+    payloads::{self, BadPayload, Container, Payload as _},
+};
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -241,6 +244,21 @@ fn new(new: &NewSchedule) -> Older {
     }
 }
 
+/// What is wrong with what its job would be given, by the older fields.
+fn mistakes(payload: &serde_json::Value) -> Option<Mistakes> {
+    let payload = JsonText::of(payload).ok()?;
+    let wrong = Container::KIND.parse().map(|kind| payloads::check(&kind, &payload)).unwrap_or_default();
+    if wrong.is_empty() {
+        return None;
+    }
+    let mut mistakes = Mistakes::default();
+    for BadPayload { field, message } in wrong {
+        let field = if field == "payload.image" { "docker-image" } else { "command" };
+        mistakes.add(Place::Body, field, Mistake::new(MistakeCode::WrongFormat, message));
+    }
+    Some(mistakes)
+}
+
 /// The schedule that does what the older one did.
 fn definition(older: &Older) -> Result<Definition, Problem> {
     let at = Moment(older.cron.clone()).time().filter(|at| *at > Timestamp::now());
@@ -257,6 +275,9 @@ fn definition(older: &Older) -> Result<Definition, Problem> {
         Some(Ok(script @ serde_json::Value::String(_))) => payload["script"] = json!([script]),
         Some(Ok(arguments)) => payload["command"] = arguments,
         _ => {}
+    }
+    if let Some(mistakes) = mistakes(&payload) {
+        return Err(mistakes.into());
     }
     // What was to run while nobody was there runs up to a day later.
     let schedule = json!({

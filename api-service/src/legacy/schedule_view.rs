@@ -144,7 +144,7 @@ impl Logs {
     fn of(result: Option<&str>, error: Option<&JobError>) -> Self {
         let result: serde_json::Value =
             result.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| result[name]["text"].as_str().unwrap_or_default().to_owned();
         let (stdout, mut stderr) = (text("stdout"), text("stderr"));
         if let Some(error) = error.filter(|_| stderr.is_empty()) {
             stderr.clone_from(&error.message);
@@ -240,7 +240,7 @@ mod tests {
     fn logs_are_what_the_program_wrote() {
         let logs = |result: Option<&str>| serde_json::to_value(Logs::of(result, None)).unwrap();
         assert_eq!(
-            logs(Some(r#"{"stdout":"a","stderr":"b","exit_code":3}"#)),
+            logs(Some(r#"{"stdout":{"text":"a"},"stderr":{"text":"b"},"exit_code":3}"#)),
             serde_json::json!({ "stdout": "a", "stderr": "b", "exit-code": 3 })
         );
         assert_eq!(logs(None), serde_json::json!({ "stdout": "", "stderr": "" }));

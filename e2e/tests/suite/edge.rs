@@ -90,7 +90,7 @@ async fn kinds_are_listed_with_the_schema_that_jobs_are_checked_by() {
     let kinds = app.get("/v1/kinds").await.expect(200).json();
     let kinds = kinds["kinds"].as_array().unwrap();
     let names: Vec<&str> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(names, ["command", "http", "noop", "shuffle", "sleep"]);
+    assert_eq!(names, ["command", "container", "http", "noop", "shuffle", "sleep"]);
     for kind in kinds {
         let job = json!({ "kind": kind["kind"], "payload": kind["example"] });
         app.post("/v1/jobs", &job).await.expect(201);

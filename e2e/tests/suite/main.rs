@@ -13,6 +13,7 @@ mod chaos;
 mod check;
 mod clients;
 mod commands;
+mod containers;
 mod crashes;
 mod dead_connections;
 mod delayed;

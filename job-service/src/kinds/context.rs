@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shared_events::{JobProgress, RunId, Timestamp, TraceContext, live::LogSource};
+use shared_events::{JobProgress, RunId, Timestamp, TraceContext, WorkerId, live::LogSource};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -17,6 +17,7 @@ pub struct Context {
     deadline: Instant,
     stop: CancellationToken,
     trace: Option<TraceContext>,
+    worker: Option<WorkerId>,
     said: Arc<Said>,
 }
 
@@ -25,13 +26,19 @@ impl Context {
     #[must_use]
     pub fn new(run: RunId, attempt: u32, timeout: Duration, stop: CancellationToken) -> Self {
         let said = LiveAttempts::default().attempt(run, attempt);
-        Self { run, attempt, deadline: Instant::now() + timeout, stop, trace: None, said }
+        Self { run, attempt, deadline: Instant::now() + timeout, stop, trace: None, worker: None, said }
     }
 
     /// The same, of a job with this trace.
     #[must_use]
     pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
         Self { trace, ..self }
+    }
+
+    /// The same, of an attempt that this worker makes.
+    #[must_use]
+    pub fn by(self, worker: Option<WorkerId>) -> Self {
+        Self { worker, ..self }
     }
 
     /// The same, of an attempt among these, where what it says is found.
@@ -44,6 +51,12 @@ impl Context {
     #[must_use]
     pub const fn trace(&self) -> Option<TraceContext> {
         self.trace
+    }
+
+    /// The worker that makes it, where that is known.
+    #[must_use]
+    pub const fn worker(&self) -> Option<&WorkerId> {
+        self.worker.as_ref()
     }
 
     /// The run: the same in all its attempts.

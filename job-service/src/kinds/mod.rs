@@ -2,14 +2,21 @@
 //! its payload type and its handler, and add its line to [`Registry::new`] (`docs/adding-a-kind.md`).
 
 mod command;
+mod container;
 mod context;
 mod fault;
 mod http;
 mod noop;
+mod output;
 mod shuffle;
 mod sleep;
 
 pub use command::{AllowedPrograms, BadProgram, launch, supervise};
+pub(crate) use container::sweep as sweep_containers;
+pub use container::{
+    AllowedImages, AllowedNetworks, BadEngineAddress, BadImagePattern, BadNetwork, ContainerSettings,
+    EngineAddress,
+};
 pub use context::Context;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
@@ -65,6 +72,9 @@ pub enum HandlerResult {
         /// What it has all the same, shown to the client.
         output: Option<JsonText>,
     },
+    /// This worker can not do it now, by no fault of the job: given back, uncharged, as by a worker that has no handler for
+    /// its kind, and looked at again after a while.
+    NotNow(JobError),
     /// It came to an end since it was told to stop, with what it has all the same.
     Stopped(Option<JsonText>),
 }
@@ -140,6 +150,9 @@ impl Registry {
             .with(sleep::SleepHandler);
         if !settings.command_allow.is_empty() {
             registry = registry.with(command::CommandHandler::new(settings.command_allow.clone()));
+        }
+        if let Some(engine) = settings.container.engine.clone() {
+            registry = registry.with(container::ContainerHandler::new(engine, settings.container.clone()));
         }
         Ok(if settings.faults { registry.with(fault::FaultHandler(history.clone())) } else { registry })
     }

@@ -13,4 +13,6 @@ pub use model::{AttemptEnd, EndedRun, NextAction, Run};
 pub use next_step::{Here, NextStep, next_step};
 pub use retention::Retention;
 pub(crate) use store::PACING;
-pub use store::{CancelRequest, Cancels, DueKinds, DueRuns, Ledger, RUNS, Recorded, Renewal, Runs, Taken};
+pub use store::{
+    CancelRequest, Cancels, DueKinds, DueRuns, Ledger, RUNS, Recorded, Renewal, Runs, Standing, Taken,
+};

@@ -59,12 +59,18 @@ pub(crate) fn attempt_end(
         StopCause::OutOfTime(returned) => {
             return Some(AttemptEnd::Cancelled(CancelReason::Timeout, output(returned)));
         }
-        StopCause::Stopped(StopReason::Shutdown, None | Some(HandlerResult::Stopped(_))) => {
+        StopCause::Stopped(
+            StopReason::Shutdown,
+            None | Some(HandlerResult::Stopped(_) | HandlerResult::NotNow(_)),
+        ) => {
             return Some(AttemptEnd::Released);
         }
         // What it has done within its grace is done.
         StopCause::Stopped(StopReason::Shutdown, Some(returned)) => Ok(returned),
-        StopCause::UnknownKind => return Some(unknown_kind(run, now, policy, jitter)),
+        StopCause::UnknownKind => {
+            let message = format!("no worker that took it has a handler for {}", run.kind);
+            return Some(not_here(run, JobError::new("unknown_kind", message), now, policy, jitter));
+        }
         StopCause::Returned(returned) => returned,
     };
     let (error, after, output) = match returned {
@@ -78,6 +84,7 @@ pub(crate) fn attempt_end(
         }
         Ok(HandlerResult::Fail { error, output }) => return Some(failed(error, output)),
         Ok(HandlerResult::Retry { error, after, output }) => (error, after, output),
+        Ok(HandlerResult::NotNow(error)) => return Some(not_here(run, error, now, policy, jitter)),
         Ok(HandlerResult::Stopped(output)) => {
             (JobError::new("stopped", "the handler stopped without having been told to"), None, output)
         }
@@ -110,6 +117,7 @@ fn output(returned: Option<HandlerResult>) -> Option<JsonText> {
         | HandlerResult::Retry { output, .. }
         | HandlerResult::Fail { output, .. }
         | HandlerResult::Stopped(output) => output,
+        HandlerResult::NotNow(_) => None,
     })
 }
 
@@ -120,9 +128,7 @@ fn backoff(policy: RetryPolicy, failures: u32) -> Duration {
 }
 
 /// A quarter of the time that it has waited so far, so that the pauses grow; in the end it fails.
-fn unknown_kind(run: &Run, now: DateTime, policy: RetryPolicy, jitter: f64) -> AttemptEnd {
-    let error =
-        JobError::new("unknown_kind", format!("no worker that took it has a handler for {}", run.kind));
+fn not_here(run: &Run, error: JobError, now: DateTime, policy: RetryPolicy, jitter: f64) -> AttemptEnd {
     let since = run.unknown_kind_since.unwrap_or(now);
     let waited_ms = u64::try_from(now.timestamp_millis() - since.timestamp_millis()).unwrap_or(0);
     let waited = Duration::from_millis(waited_ms);
@@ -221,6 +227,16 @@ mod tests {
         assert_eq!(until(Some(at(-3000))), at(160));
         assert_eq!(until(Some(at(-3490))), at(110), "no longer than its wait");
         assert!(matches!(waits(Some(at(-3500))), Some(AttemptEnd::Failed(..))));
+    }
+
+    #[test]
+    fn a_run_that_can_not_be_done_now_waits_uncharged_as_one_of_an_unknown_kind() {
+        let not_now = || StopCause::Returned(Ok(HandlerResult::NotNow(error())));
+        assert_eq!(end(&running(), not_now()), Some(AttemptEnd::UnknownKind(error(), at(101))));
+        let long = Run { unknown_kind_since: Some(at(-3500)), ..running() };
+        assert_eq!(end(&long, not_now()), Some(AttemptEnd::Failed(error(), None)));
+        let stopped = StopCause::Stopped(StopReason::Shutdown, Some(HandlerResult::NotNow(error())));
+        assert_eq!(end(&running(), stopped), Some(AttemptEnd::Released));
     }
 
     #[test]

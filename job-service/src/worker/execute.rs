@@ -167,8 +167,10 @@ impl Executor {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
         self.history.add(HistoryEvent::Started, run.id, run.attempt);
         let timeout = Duration::from_secs(run.timeout_s.into());
-        let context =
-            Context::new(run.id, run.attempt, timeout, stop).with_trace(run.trace).among(&self.live);
+        let context = Context::new(run.id, run.attempt, timeout, stop)
+            .with_trace(run.trace)
+            .by(run.worker.clone())
+            .among(&self.live);
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
         if run.lost >= isolate::SUSPICIOUS {
             return self.handlers.spawn(async move { isolate::run(&kind, context, payload).await });

@@ -5,7 +5,7 @@ use std::{io::Write, os::unix::process::ExitStatusExt, process::Stdio, time::Dur
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use shared_events::{JobError, JsonText, Kind, RunId, TraceContext};
+use shared_events::{JobError, JsonText, Kind, RunId, TraceContext, WorkerId};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::Command,
@@ -26,6 +26,7 @@ struct Order {
     /// How much of its time is left.
     timeout_ms: u64,
     trace: Option<TraceContext>,
+    worker: Option<WorkerId>,
     kind: Kind,
     payload: JsonText,
 }
@@ -38,6 +39,7 @@ enum Answer {
     Done { result: Option<JsonText> },
     Retry { error: JobError, after_ms: Option<u64>, output: Option<JsonText> },
     Fail { error: JobError, output: Option<JsonText> },
+    NotNow { error: JobError },
     Stopped { output: Option<JsonText> },
 }
 
@@ -50,6 +52,7 @@ impl From<HandlerResult> for Answer {
                 Self::Retry { error, after_ms, output }
             }
             HandlerResult::Fail { error, output } => Self::Fail { error, output },
+            HandlerResult::NotNow(error) => Self::NotNow { error },
             HandlerResult::Stopped(output) => Self::Stopped { output },
         }
     }
@@ -63,6 +66,7 @@ impl From<Answer> for HandlerResult {
                 Self::Retry { error, after: after_ms.map(Duration::from_millis), output }
             }
             Answer::Fail { error, output } => Self::Fail { error, output },
+            Answer::NotNow { error } => Self::NotNow(error),
             Answer::Stopped { output } => Self::Stopped(output),
         }
     }
@@ -77,6 +81,7 @@ pub(super) async fn run(kind: &Kind, context: AttemptContext, payload: JsonText)
         attempt: context.attempt(),
         timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         trace: context.trace(),
+        worker: context.worker().cloned(),
         kind: kind.clone(),
         payload,
     };
@@ -127,10 +132,11 @@ async fn ask_child(order: &Order) -> anyhow::Result<HandlerResult> {
 pub async fn serve_one(registry: &Registry) -> anyhow::Result<()> {
     // Blocking is fine: this process has nothing else to do.
     let order = std::io::read_to_string(std::io::stdin()).context("could not read the order")?;
-    let Order { run, attempt, timeout_ms, trace, kind, payload } =
+    let Order { run, attempt, timeout_ms, trace, worker, kind, payload } =
         serde_json::from_str(&order).context("the order is not readable")?;
     let timeout = Duration::from_millis(timeout_ms);
-    let context = AttemptContext::new(run, attempt, timeout, CancellationToken::new()).with_trace(trace);
+    let context =
+        AttemptContext::new(run, attempt, timeout, CancellationToken::new()).with_trace(trace).by(worker);
     let answer: Answer = registry.run(&kind, context, &payload).await.into();
     let answer = serde_json::to_vec(&answer)?;
     let mut output = std::io::stdout().lock();
@@ -151,6 +157,7 @@ mod tests {
             HandlerResult::Retry { error: error(), after: Some(Duration::from_millis(5)), output: text() },
             HandlerResult::Retry { error: error(), after: None, output: None },
             HandlerResult::Fail { error: error(), output: text() },
+            HandlerResult::NotNow(error()),
             HandlerResult::Stopped(text()),
         ];
         for result in results {

@@ -6,6 +6,7 @@
 
 mod built_in;
 mod command;
+mod container;
 mod http;
 mod schema;
 
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 
 pub use built_in::{Noop, Shuffle, Sleep};
 pub use command::{Command, ExitStatus};
+pub use container::{Container, Pull};
 pub use http::{Http, HttpMethod, HttpStatus};
 pub use schema::{PayloadSchema, without_null};
 
@@ -81,6 +83,7 @@ impl BuiltInKind {
 static BUILT_IN: LazyLock<Vec<BuiltInKind>> = LazyLock::new(|| {
     vec![
         BuiltInKind::of::<Command>(),
+        BuiltInKind::of::<Container>(),
         BuiltInKind::of::<Http>(),
         BuiltInKind::of::<Noop>(),
         BuiltInKind::of::<Shuffle>(),

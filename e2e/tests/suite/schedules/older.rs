@@ -59,6 +59,8 @@ async fn a_date_that_is_none_or_past_is_refused_by_its_field() {
             json!({ "docker-image": "", "cron": "tomorrow", "command": 7 }),
             &["docker-image", "cron", "command"],
         ),
+        (json!({ "docker-image": "no image", "cron": moment(60), "command": "a\0" }), &["docker-image"]),
+        (json!({ "docker-image": "a", "cron": moment(60), "command": ["a\0"] }), &["command"]),
         (json!({}), &["docker-image", "cron"]),
     ] {
         let answer = app.post(PATH, &body).await.expect(422);

@@ -155,6 +155,16 @@ impl Ledger {
         Ok(renewal)
     }
 
+    /// How runs stand; of those alone that the ledger knows, as states that this version knows.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn standing(&self, runs: &[RunId]) -> Result<HashMap<RunId, Standing>, StoreError> {
+        let seen = self.core.glance(runs.iter().copied()).await?;
+        let standing = |Glance { status, attempt, worker, .. }| Standing { status, attempt, worker };
+        Ok(seen.into_iter().map(|(id, seen)| (id, standing(seen))).collect())
+    }
+
     /// Has runs cancelled: flags those that run, ends those that do not, and leaves a tombstone for
     /// those that are not known, so that a later announcement finds them ended.
     ///
@@ -165,6 +175,17 @@ impl Ledger {
         let cancel = async move { core.cancel(&requests).await };
         self.core.mongo.within(DEADLINE, cancel).await
     }
+}
+
+/// How a run stands, and who made its latest attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its status.
+    pub status: Status,
+    /// Its latest attempt.
+    pub attempt: u32,
+    /// Whose that is.
+    pub worker: Option<WorkerId>,
 }
 
 /// Runs that were looked for.

@@ -1,33 +1,10 @@
-//! The end of what a program writes, however much it is.
+//! An output of a program, read as it comes.
 
-use std::{collections::VecDeque, io};
+use std::io;
 
-use shared_events::Captured;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::lines::RecentLines;
-
-/// The last bytes of an output, and how many there were.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
-    last: VecDeque<u8>,
-    bytes: u64,
-}
-
-impl Tail {
-    fn add(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        let bytes = &bytes[bytes.len().saturating_sub(Captured::MAX_BYTES)..];
-        let surplus = (self.last.len() + bytes.len()).saturating_sub(Captured::MAX_BYTES);
-        self.last.drain(..surplus);
-        self.last.extend(bytes);
-    }
-
-    /// As it is shown.
-    pub(super) fn captured(&mut self) -> Captured {
-        Captured::new(self.last.make_contiguous(), self.bytes)
-    }
-}
+use crate::kinds::output::{RecentLines, Tail};
 
 /// An output that is read as it comes, so that its writer never waits.
 #[derive(Debug)]
@@ -71,22 +48,6 @@ impl<R: AsyncRead + Unpin> Capture<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_bytes_are_kept_and_all_are_counted() {
-        let mut tail = Tail::default();
-        tail.add(b"first ");
-        tail.add(&vec![b'x'; Captured::MAX_BYTES - 3]);
-        tail.add(b"end");
-        let captured = tail.captured();
-        assert_eq!(
-            (captured.text.len(), captured.bytes),
-            (Captured::MAX_BYTES, Captured::MAX_BYTES as u64 + 6)
-        );
-        assert!(captured.cut && captured.text.starts_with('x') && captured.text.ends_with("xend"));
-        tail.add(&vec![b'y'; 3 * Captured::MAX_BYTES]);
-        assert_eq!(tail.captured().text, "y".repeat(Captured::MAX_BYTES));
-    }
 
     #[tokio::test]
     async fn an_output_is_read_to_its_end() {

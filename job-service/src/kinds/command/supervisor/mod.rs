@@ -6,7 +6,6 @@
 
 mod capture;
 mod launch;
-mod lines;
 mod phase;
 mod worker;
 

@@ -13,7 +13,7 @@ const LINE_BYTES: usize = 1024;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct RecentLines {
+pub(in super::super) struct RecentLines {
     lines: VecDeque<String>,
     /// The beginning of the line that is not at its end yet.
     begun: Vec<u8>,
@@ -31,7 +31,7 @@ impl Default for RecentLines {
 
 impl RecentLines {
     /// Takes in what was written next.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    pub(in super::super) fn add(&mut self, bytes: &[u8]) {
         let Some(budget) = self.budget.checked_sub(bytes.len()) else {
             self.begun.clear();
             self.is_broken = true;
@@ -60,12 +60,12 @@ impl RecentLines {
     }
 
     /// From time to time more may be looked at.
-    pub(super) fn refill(&mut self) {
+    pub(in super::super) fn refill(&mut self) {
         self.budget = BUDGET;
     }
 
     /// The lines since this was asked last; with what was begun where there comes no more.
-    pub(super) fn take(&mut self, is_over: bool) -> Vec<String> {
+    pub(in super::super) fn take(&mut self, is_over: bool) -> Vec<String> {
         if is_over && !self.begun.is_empty() {
             self.end();
         }
@@ -73,7 +73,7 @@ impl RecentLines {
     }
 
     /// Whether there are any.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in super::super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
