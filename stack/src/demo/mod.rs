@@ -1,5 +1,6 @@
 //! `cargo stack demo`: everything is started, jobs are created through nginx and watched to their ends.
 
+mod container;
 mod table;
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use serde_json::json;
 use stack::{Profile, Stack};
 
 use crate::terminal;
+use container::Engine;
 use table::Table;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -60,7 +62,11 @@ async fn start_and_show(options: &Options) -> Result<ExitCode> {
     let profile = if options.release { Profile::Release } else { Profile::Dev };
     println!("starting nats-server, two mongod, nginx, two api-services and two job-services …");
     let begun = Instant::now();
-    let builder = Stack::builder().profile(profile).env("COMMAND_ALLOW", "sh");
+    let engine = Engine::find().await;
+    let mut builder = Stack::builder().profile(profile).env("COMMAND_ALLOW", "sh");
+    if let Ok(engine) = &engine {
+        builder = builder.env("CONTAINER_ENGINE", engine.address()).env("CONTAINER_IMAGES", engine.image);
+    }
     let stack = builder.work_dir(std::env::current_dir()?).start().await?;
     println!(
         "ready after {:.1} s on {}\n",
@@ -68,7 +74,10 @@ async fn start_and_show(options: &Options) -> Result<ExitCode> {
         terminal::coloured(stack.url(), 1)
     );
 
-    let shown = show(&stack).await;
+    if let Err(why) = &engine {
+        println!("no container is shown: {why}\n");
+    }
+    let shown = show(&stack, engine.as_ref().ok()).await;
     if !matches!(shown, Ok(true)) {
         eprintln!("\nwhat the parts said last:\n{}", stack.tails(LINES_SHOWN));
     }
@@ -81,7 +90,7 @@ async fn start_and_show(options: &Options) -> Result<ExitCode> {
     Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn demo_jobs() -> Result<Vec<DemoJob>> {
+fn demo_jobs(engine: Option<&Engine>) -> Result<Vec<DemoJob>> {
     let sleep =
         |min_s: u32, max_s: u32| NewJob::new("sleep")?.payload(&json!({ "min_s": min_s, "max_s": max_s }));
     let short = || Ok(DemoJob { title: "sleeps for 1 to 3 s", request: sleep(1, 3)?, end: End::Finished });
@@ -96,6 +105,11 @@ fn demo_jobs() -> Result<Vec<DemoJob>> {
         request: NewJob::new("command")?.payload(&script)?,
         end: End::Finished,
     };
+    let contained = engine.map(|engine| {
+        let script = json!({ "image": engine.image, "script": ["echo \"$(uname -sm), with $(ls /sys/class/net | wc -l) network device\""] });
+        let request = NewJob::new("container")?.payload(&script)?;
+        Ok(DemoJob { title: "runs a container", request, end: End::Finished })
+    });
     let late = DemoJob {
         title: "sleeps for 30 s, may take 2",
         request: sleep(30, 30)?.timeout_s(2),
@@ -103,16 +117,17 @@ fn demo_jobs() -> Result<Vec<DemoJob>> {
     };
     let others: [Result<DemoJob, Error>; 7] =
         [short(), short(), short(), shuffle("make haste slowly"), shuffle("hasty"), noop(), noop()];
-    Ok(others.into_iter().chain([Ok(program), Ok(late)]).collect::<Result<_, _>>()?)
+    let programs = [Ok(program)].into_iter().chain(contained);
+    Ok(others.into_iter().chain(programs).chain([Ok(late)]).collect::<Result<_, _>>()?)
 }
 
 /// Creates the jobs, shows them to their ends; whether all went as expected.
-async fn show(stack: &Stack) -> Result<bool> {
+async fn show(stack: &Stack, engine: Option<&Engine>) -> Result<bool> {
     let client = Client::with_settings(stack.url(), Settings { proxies: false, ..Settings::default() })?;
     let refused = refuses_a_duplicate(&client).await?;
 
     let (mut table, mut ends) = (Table::new(terminal::is_watched()), Vec::new());
-    for DemoJob { title, request, end } in demo_jobs()? {
+    for DemoJob { title, request, end } in demo_jobs(engine)? {
         let job = client.create(&request).await.with_context(|| format!("a job that {title}"))?;
         table.add(title, job);
         ends.push(end);

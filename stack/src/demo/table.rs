@@ -68,7 +68,7 @@ impl Table {
             text.push_str(&format!("\x1b[{}A", self.lines_drawn));
         }
         let header = format!(
-            "  {:<10} {:<8} {:<10} {:<22} {:>7} {:>8}",
+            "  {:<10} {:<9} {:<10} {:<22} {:>7} {:>8}",
             "id", "kind", "status", "worker", "attempt", "elapsed"
         );
         text.push_str(&format!("\x1b[2K{}\n", terminal::coloured(&header, 2)));
@@ -95,7 +95,7 @@ impl Row {
         let attempt = job.attempt;
         let seconds = elapsed.as_secs_f32();
         format!(
-            "{:<10} {:<8} {status} {worker:<22} {attempt:>7} {seconds:>6.1} s",
+            "{:<10} {:<9} {status} {worker:<22} {attempt:>7} {seconds:>6.1} s",
             short(&job.id.to_string()),
             job.kind.as_str()
         )
