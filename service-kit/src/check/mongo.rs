@@ -52,7 +52,7 @@ async fn ask(mongo: &Mongo, indexes: &[IndexesOf], findings: &mut Findings) -> R
     }
     match write(mongo).await {
         Ok(took) => {
-            findings.ok("MongoDB rights", format!("a journaled write takes {} ms", took.as_millis().max(1)))
+            findings.ok("MongoDB rights", format!("a journaled write takes {} ms", took.as_millis().max(1)));
         }
         Err(error) => findings.error("MongoDB rights", format!("could not write: {}", chain(&error))),
     }

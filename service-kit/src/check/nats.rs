@@ -136,7 +136,7 @@ async fn about_stream(
         findings.warning(&what, format!("differs from the settings: {}", differences.join("; ")));
     }
     let most = u64::try_from(found.max_bytes).unwrap_or(0);
-    let used = if most > 0 { state.bytes * 100 / most } else { 0 };
+    let used = (state.bytes * 100).checked_div(most).unwrap_or(0);
     let holds = format!("{} messages, {} of {} ({used} %)", state.messages, bytes(state.bytes), bytes(most));
     match (used >= FULL, differences.is_empty()) {
         (true, _) => findings.warning(what, holds),
