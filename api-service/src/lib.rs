@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod kinds;
 pub mod legacy;
 pub mod live;
+pub mod metrics;
 pub mod outbox;
 pub mod queues;
 mod route_data;
@@ -48,6 +49,7 @@ use crate::{
     route_data::{RouteData, routes},
     schedules::{ScheduleStore, Scheduler, Schedules},
     settings::Settings,
+    stats::SystemMetrics,
     status::Broadcasts,
     transfer::Transfer,
     users::{UserStore, Users},
@@ -73,6 +75,9 @@ impl App {
     /// # Errors
     /// Where an address or URI makes no sense, or the address is taken.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        if let Some(address) = settings.common.metrics_addr {
+            service_kit::metrics::start(address, metrics::FAMILIES)?;
+        }
         let listener = TcpListener::bind(settings.addr)
             .with_context(|| format!("could not listen on {} (API_ADDR)", settings.addr))?;
         let address = listener.local_addr()?;
@@ -94,6 +99,7 @@ impl App {
         let (generations, waiters) = (StreamGenerations::default(), Waiters::default());
         let (store, states) = (OutboxStore::new(mongo.clone()), StreamStates::new(mongo.clone()));
         let backlog = Backlog::new(limits.outbox_max);
+        metrics::watch_outbox(&backlog, &store);
         let relay = Relay::new(
             store.clone(),
             broker.clone(),
@@ -137,6 +143,7 @@ impl App {
             progresses: Data::new(progresses.clone()),
             logs: Data::new(Logs::new(broker.clone())),
             transfer: Data::new(transfer),
+            system: Data::new(SystemMetrics::default()),
         };
         let grace = settings.common.shutdown_grace;
         let server_settings =

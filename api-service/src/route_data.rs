@@ -10,6 +10,7 @@ use crate::{
     outbox::Backlog,
     queues::Queues,
     schedules::Schedules,
+    stats::SystemMetrics,
     transfer::Transfer,
     users::Users,
     workers::Workers,
@@ -30,6 +31,7 @@ pub(crate) struct RouteData {
     pub(crate) transfer: Data<Transfer>,
     pub(crate) progresses: Data<Progresses>,
     pub(crate) logs: Data<Logs>,
+    pub(crate) system: Data<SystemMetrics>,
 }
 
 /// The routes, and what they need.
@@ -48,11 +50,12 @@ pub(crate) fn routes(data: RouteData) -> impl Fn(&mut ServiceConfig<'_>) + Clone
             transfer,
             progresses,
             logs,
+            system,
         } = data.clone();
         app.app_data(creator).app_data(jobs).app_data(lifecycle);
         app.app_data(queues).app_data(workers).app_data(backlog).app_data(work);
         app.app_data(users).app_data(schedules).app_data(transfer);
-        app.app_data(progresses).app_data(logs);
+        app.app_data(progresses).app_data(logs).app_data(system);
         crate::domains(app);
     }
 }

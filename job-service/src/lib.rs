@@ -10,6 +10,7 @@ pub mod history;
 pub mod kinds;
 pub mod ledger;
 pub mod live;
+pub mod metrics;
 pub mod outbox;
 pub mod presence;
 pub mod settings;
@@ -75,6 +76,9 @@ impl App {
     /// # Errors
     /// Where an address or URI makes no sense, or the health address is taken.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        if let Some(address) = settings.common.metrics_addr {
+            service_kit::metrics::start(address, metrics::FAMILIES)?;
+        }
         let listener = TcpListener::bind(settings.health_addr)
             .with_context(|| format!("could not listen on {} (WORKER_HEALTH_ADDR)", settings.health_addr))?;
         let address = listener.local_addr()?;
@@ -134,6 +138,7 @@ impl App {
             origins: Origins::default(),
             messages: Arc::new(MessageReader::new(streams::JOBS, clock, wait)),
         };
+        metrics::watch(&worker.slots, concurrency, &ledger);
         let retention = Retention { ledger, kept };
         Ok(Self { worker, control, retention, common, health, address })
     }

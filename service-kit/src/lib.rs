@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod failpoints;
 pub mod guarded_http;
 pub mod health;
+pub mod metrics;
 pub mod mongo;
 pub mod nats;
 pub mod process;

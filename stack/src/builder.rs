@@ -10,11 +10,11 @@ use futures::future::try_join_all;
 
 use crate::binaries::{Binaries, Profile};
 use crate::folder::Folder;
-use crate::nodes::{Mongo, Nats, Nginx, Node, Role, succeeds, without_user};
+use crate::nodes::{self, Mongo, Nats, Nginx, Node, Role, Watching, succeeds, without_user, write_targets};
 use crate::poll;
 use crate::ports::PortLease;
 use crate::process::Sink;
-use crate::servers::Servers;
+use crate::servers::{Prometheus, Servers};
 use crate::stack::{Replicas, Stack};
 use crate::supervise::Supervisor;
 
@@ -32,6 +32,8 @@ pub struct Builder {
     job_members: usize,
     profile: Profile,
     supervise: bool,
+    metrics: bool,
+    watching: Option<Watching>,
     sink: Option<Sink>,
     route: Option<Route>,
 }
@@ -77,6 +79,8 @@ impl Default for Builder {
             job_members: 0,
             profile: Profile::default(),
             supervise: false,
+            metrics: false,
+            watching: None,
             sink: None,
             route: None,
         }
@@ -159,6 +163,18 @@ impl Builder {
         self
     }
 
+    /// Has each replica of the services show its metrics, at [`Node::metrics_url`].
+    pub fn metrics(mut self, yes: bool) -> Self {
+        self.metrics = yes;
+        self
+    }
+
+    /// Has Prometheus watch it, and each replica show its metrics.
+    pub fn watching(mut self, watching: Watching) -> Self {
+        (self.metrics, self.watching) = (true, Some(watching));
+        self
+    }
+
     /// Starts a child again that ends without having been stopped by [`Stack::stop`].
     pub fn supervise(mut self, yes: bool) -> Self {
         self.supervise = yes;
@@ -223,6 +239,7 @@ impl Builder {
             api_mongo_url: url(&api_mongo[0]),
             job_mongo_url: url(&job_mongo[0]),
             env: self.env,
+            metrics: self.metrics,
             work_dir,
             logs,
             sink: self.sink.clone(),
@@ -239,9 +256,37 @@ impl Builder {
             ready.await.with_context(|| format!("nginx says:\n{}", nginx.log().tail(10)))?;
         }
 
+        let prometheus = match &self.watching {
+            Some(watching) => {
+                let programs = Prometheus::find().await?;
+                let nginx = nginx.url().trim_start_matches("http://");
+                let made = nodes::Prometheus {
+                    programs: &programs,
+                    folder: &folder,
+                    watching,
+                    nginx,
+                    sink: self.sink.clone(),
+                };
+                let prometheus = made.node()?;
+                write_targets(folder.path(), &apis, &workers)?;
+                prometheus.start().await?;
+                Some(prometheus)
+            }
+            None => None,
+        };
         let supervisor = self.supervise.then(|| Supervisor::new(self.sink));
-        let mut stack =
-            Stack { nginx, apis, workers, nats, api_mongo, job_mongo, replicas: common, supervisor, folder };
+        let mut stack = Stack {
+            nginx,
+            prometheus,
+            apis,
+            workers,
+            nats,
+            api_mongo,
+            job_mongo,
+            replicas: common,
+            supervisor,
+            folder,
+        };
         stack.supervise_all();
         Ok(stack)
     }

@@ -9,7 +9,7 @@ use futures::future::{join_all, try_join_all};
 use crate::binaries::{Binaries, Profile};
 use crate::builder::{Builder, Environment};
 use crate::folder::Folder;
-use crate::nodes::{Node, Role, Service};
+use crate::nodes::{Node, Role, Service, write_targets};
 use crate::ports::PortLease;
 use crate::process::Sink;
 use crate::supervise::Supervisor;
@@ -24,6 +24,7 @@ const SERVICES_GRACE: Duration = Duration::from_secs(30);
 pub struct Stack {
     pub(crate) supervisor: Option<Supervisor>,
     pub(crate) nginx: Node,
+    pub(crate) prometheus: Option<Node>,
     pub(crate) apis: Vec<Node>,
     pub(crate) workers: Vec<Node>,
     pub(crate) nats: Node,
@@ -41,6 +42,8 @@ pub(crate) struct Replicas {
     pub(crate) api_mongo_url: String,
     pub(crate) job_mongo_url: String,
     pub(crate) env: Environment,
+    /// Whether each shows its metrics.
+    pub(crate) metrics: bool,
     pub(crate) work_dir: PathBuf,
     pub(crate) logs: PathBuf,
     pub(crate) sink: Option<Sink>,
@@ -69,6 +72,7 @@ impl Replicas {
             index,
             command,
             port,
+            metrics: if self.metrics { Some(PortLease::any()?) } else { None },
             binaries: Binaries::get(self.profile).await?,
             mongo_url,
             nats_url: &self.nats_url,
@@ -148,10 +152,19 @@ impl Stack {
         &self.nginx
     }
 
+    /// Prometheus, with [`Builder::watching`].
+    pub fn prometheus(&self) -> Option<&Node> {
+        self.prometheus.as_ref()
+    }
+
     /// Every part, the services first.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         let services = self.apis.iter().chain(&self.workers);
-        services.chain([&self.nginx, &self.nats]).chain(&self.api_mongo).chain(&self.job_mongo)
+        services
+            .chain(&self.prometheus)
+            .chain([&self.nginx, &self.nats])
+            .chain(&self.api_mongo)
+            .chain(&self.job_mongo)
     }
 
     /// The folder with the data and `logs/`.
@@ -177,6 +190,9 @@ impl Stack {
             supervisor.watch(&worker);
         }
         self.workers.push(worker.clone());
+        if self.prometheus.is_some() {
+            write_targets(self.folder.path(), &self.apis, &self.workers)?;
+        }
         Ok(worker)
     }
 
@@ -193,7 +209,9 @@ impl Stack {
         self.supervisor = None;
         let services = self.apis.iter().chain(&self.workers);
         join_all(services.map(|service| service.terminate_within(SERVICES_GRACE))).await;
-        self.nginx.terminate_within(SERVERS_GRACE).await?;
+        for server in self.prometheus.iter().chain([&self.nginx]) {
+            server.terminate_within(SERVERS_GRACE).await?;
+        }
         let stores = [&self.nats].into_iter().chain(&self.api_mongo).chain(&self.job_mongo);
         try_join_all(stores.map(|store| store.terminate_within(SERVERS_GRACE))).await?;
         self.folder.close()

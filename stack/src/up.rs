@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use stack::{Builder, Profile, Stack};
+use stack::{ALERTS, Builder, Profile, Stack, Watching};
 
 use crate::{glance::Glance, terminal};
 
@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Members of the replica set of the api-service's MongoDB, such as 3; without it, one server alone
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, conflicts_with = "data")]
     api_mongo_replicas: usize,
+    /// Has Prometheus watch it, with the alerts of this repository
+    #[arg(long)]
+    metrics: bool,
     /// Builds the services with optimizations
     #[arg(long)]
     release: bool,
@@ -66,6 +69,9 @@ fn describe(options: &Options, glance: Option<Glance>) -> Result<Builder> {
     stack = stack.api_mongo_replicas(options.api_mongo_replicas);
     stack = stack.profile(profile).work_dir(std::env::current_dir()?).supervise(true);
     stack = stack.sink(move |name, line| show(glance.as_ref(), name, line));
+    if options.metrics {
+        stack = stack.watching(Watching { rules: ALERTS.to_owned(), every: Duration::from_secs(5) });
+    }
     if let Some(data) = &options.data {
         stack = stack.data(data);
     }
@@ -81,7 +87,7 @@ fn describe(options: &Options, glance: Option<Glance>) -> Result<Builder> {
 
 /// The services' lines and the stack's own. The servers' are in their files, and nginx speaks only in trouble.
 fn show(glance: Option<&Glance>, name: &str, line: &str) {
-    if !["nats", "api-mongo", "job-mongo"].iter().any(|server| name.starts_with(server)) {
+    if !["nats", "api-mongo", "job-mongo", "prometheus"].iter().any(|server| name.starts_with(server)) {
         let line = terminal::log_line(name, line);
         match glance {
             Some(glance) => glance.print(&line),
@@ -93,6 +99,9 @@ fn show(glance: Option<&Glance>, name: &str, line: &str) {
 
 fn welcome(stack: &Stack, options: &Options, begun: Instant) -> String {
     let url = stack.url();
+    let metrics = stack
+        .prometheus()
+        .map(|prometheus| format!("\n  Prometheus, with alerts: {}/alerts\n", prometheus.url()));
     let data = if options.data.is_some() { "kept in" } else { "until the end in" };
     format!(
         r#"Hasty is ready after {:.1} s, on {}
@@ -101,11 +110,13 @@ fn welcome(stack: &Stack, options: &Options, begun: Instant) -> String {
        -d '{{"kind":"sleep","payload":{{"min_s":1,"max_s":3}}}}'
   curl -s  {url}/v1/jobs/<the id in the answer>
 
+{}
   data and logs are {data} {}
   Ctrl-C stops everything
 "#,
         begun.elapsed().as_secs_f32(),
         terminal::coloured(url, 1),
+        metrics.unwrap_or_default(),
         stack.folder().display(),
     )
 }

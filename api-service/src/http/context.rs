@@ -14,6 +14,8 @@ use shared_events::TraceContext;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use crate::metrics;
+
 /// The header that carries a request's id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -65,7 +67,9 @@ pub(super) async fn around(
     debug!(target: "http", { request.id = %context.request_id, %method, path }, "request begins");
     request.extensions_mut().insert(context.clone());
     let mut answer = next.call(request).await?;
-    let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let elapsed = started.elapsed();
+    metrics::answered(&method, &answer, elapsed);
+    let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
     let (status, trace_id) = (answer.status().as_u16(), context.trace.trace_id());
     let request_id = context.request_id.as_str();
     if status >= 500 {

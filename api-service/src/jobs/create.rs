@@ -13,7 +13,10 @@ use super::{
     model::job_id,
     store::{Holder, Inserted, UniqueKey},
 };
-use crate::idempotency::{IdempotencyKey, KEY_KEPT, may_be_the_same};
+use crate::{
+    idempotency::{IdempotencyKey, KEY_KEPT, may_be_the_same},
+    metrics,
+};
 
 /// How often one request and another for the same object may make each other try again.
 const ROUNDS: usize = 10;
@@ -162,6 +165,7 @@ impl Creator {
             match self.jobs.insert(Arc::clone(&job)).await? {
                 Inserted::Stored => {
                     debug!(target: "job", { job.id = %job.job_id(), job.kind = %job.kind, trace_id = trace.trace_id() }, "job created");
+                    metrics::created(&job.kind, &job.queue);
                     failpoint("api.create.stored");
                     self.outbox.announce_soon(Arc::clone(&job)).await;
                     return Ok(Created::New(job));

@@ -15,7 +15,7 @@ use super::{
     store::Load,
     waiters::Ended,
 };
-use crate::http::read::CommaSeparated;
+use crate::{http::read::CommaSeparated, metrics};
 
 /// How long a cancel waits for the job's end before it answers 202.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
@@ -222,6 +222,7 @@ impl Lifecycle {
     /// Ends those of these jobs whose time has still not come; says how many. No worker knows them, so the ledger need not.
     async fn end_scheduled(&self, jobs: &[Job], reason: Option<&str>) -> Result<u64, LifecycleError> {
         let ended = self.jobs.cancel_scheduled(jobs, reason).await?;
+        ended.iter().for_each(|job| metrics::cancelled_early(&job.kind, &job.queue));
         failpoint("api.cancel.ended");
         self.ends.tell(&ended).await;
         Ok(ended.len() as u64)

@@ -1,6 +1,6 @@
 //! The outbox marks in the jobs' documents, and when to look at announced jobs that stay silent.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bson::{Bson, DateTime, Document, Uuid, doc, oid::ObjectId, rawdoc};
 use futures::TryStreamExt;
@@ -75,7 +75,8 @@ impl OutboxStore {
     pub fn new(mongo: Mongo) -> Self {
         let receipts = {
             let mongo = mongo.clone();
-            GroupCommit::start(GroupLimits::default(), move |receipts| unmark(mongo.clone(), receipts))
+            let limits = GroupLimits { name: "receipts", ..GroupLimits::default() };
+            GroupCommit::start(limits, move |receipts| unmark(mongo.clone(), receipts))
         };
         Self { mongo, receipts }
     }
@@ -102,6 +103,17 @@ impl OutboxStore {
         let jobs = self.mongo.collection::<Job>(JOBS);
         let marked = doc! { "next_action": { "$in": ["announce", "cancel"] }, "next_action_at": { "$gte": DateTime::MIN } };
         self.mongo.run(async move { jobs.count_documents(marked).limit(most).await }).await
+    }
+
+    /// For how long the first announcement has been due that was not made in time; zero where there is none.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn overdue(&self) -> Result<Duration, StoreError> {
+        let now = self.mongo.clock().now();
+        let due =
+            doc! { "next_action": { "$in": ["announce", "cancel"] }, "next_action_at": { "$lte": now } };
+        self.mongo.overdue(JOBS, due, now).await
     }
 
     /// How many jobs of each queue wait for room in the broker.

@@ -14,5 +14,6 @@ mod store;
 pub use count::Count;
 pub use ended::{Ended, EndedCounts, WINDOW};
 pub use exchange::exchange;
-pub use overview::{Queues, Totals};
+pub use overview::{QueueState, Queues, Totals};
 pub use routes::{EndedView, configure};
+pub use store::Open;

@@ -32,10 +32,13 @@ pub struct Queues {
 
 /// A queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct QueueState {
-    pub(super) queue: Queue,
-    pub(super) open: Open,
-    pub(super) ended: Ended,
+pub struct QueueState {
+    /// Which.
+    pub queue: Queue,
+    /// What has not ended.
+    pub open: Open,
+    /// What has ended lately.
+    pub ended: Ended,
 }
 
 /// All queues together.
@@ -100,6 +103,14 @@ impl Queues {
         let is_last = names.len() <= limit;
         let states = stream::iter(names.into_iter().take(limit)).map(|queue| self.get(queue));
         Ok((states.buffered(AT_ONCE).try_collect().await?, !is_last))
+    }
+
+    /// The state of all queues that have open jobs (up to 1000), by name.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn all(&self) -> Result<Vec<QueueState>, StoreError> {
+        Ok(self.page(None, SUMMED, []).await?.0)
     }
 
     /// All queues together, at most a second old.

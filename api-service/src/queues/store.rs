@@ -17,12 +17,15 @@ const FEW: i64 = 1000;
 
 /// The open jobs of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Open {
-    pub(super) waiting: HashMap<Priority, Count>,
-    pub(super) running: Count,
-    pub(super) scheduled: Count,
+pub struct Open {
+    /// Those that wait for a worker.
+    pub waiting: HashMap<Priority, Count>,
+    /// Those that run.
+    pub running: Count,
+    /// Those whose time has not come.
+    pub scheduled: Count,
     /// The first of those that wait.
-    pub(super) oldest: Option<Uuid>,
+    pub oldest: Option<Uuid>,
 }
 
 /// Counts open jobs. Copies share the database.

@@ -1,11 +1,11 @@
 //! `/v1/stats`.
 
 use actix_web::{
-    get,
+    HttpResponse, get,
     web::{Data, Json},
 };
 use serde::Serialize;
-use service_kit::{Health, health::Readiness};
+use service_kit::{Health, health::Readiness, metrics::TEXT};
 use shared_events::{
     Queue, Timestamp,
     broadcasts::{Heartbeat, WorkerState},
@@ -13,6 +13,7 @@ use shared_events::{
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::SystemMetrics;
 use crate::{
     http::{Problem, read::Input},
     jobs::{created_at, timestamp},
@@ -23,7 +24,7 @@ use crate::{
 
 /// Adds the routes.
 pub fn configure(app: &mut ServiceConfig<'_>) {
-    app.service(get_stats);
+    app.service(get_stats).service(get_metrics);
 }
 
 /// The system at a glance.
@@ -88,6 +89,23 @@ async fn get_stats(
         outbox_waiting: backlog.waiting(),
         problems,
     }))
+}
+
+/// Shows the same of each queue, and the workers, for Prometheus. At most a second old, and the same from each replica.
+///
+/// What a replica itself does is at an address of its own (`METRICS_ADDR`).
+#[utoipa::path(
+    tag = "stats",
+    responses((status = 200, description = "In Prometheus's text format.", content_type = "text/plain", body = String)),
+)]
+#[get("/metrics")]
+async fn get_metrics(
+    _: Input,
+    system: Data<SystemMetrics>,
+    queues: Data<Queues>,
+    workers: Data<Workers>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().content_type(TEXT).body(system.text(&queues, &workers).await?))
 }
 
 /// How many announcements may wait for a moment without anything being wrong.

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     jobs::timestamp,
+    metrics,
     outbox::StreamStates,
     queues::{self, Ended, EndedCounts},
 };
@@ -87,6 +88,7 @@ impl Consumer for Events {
             );
             backoff.pause().await;
         }
+        metrics::applied(&sorted.events, self.store.mongo().clock().now_ms());
         failpoint("api.events.applied");
         self.count_ended(messages, &sorted);
         self.broadcasts.publish(&sorted.events).await;

@@ -42,6 +42,7 @@ mod lists;
 mod live;
 mod logs;
 mod memory;
+mod metrics;
 mod nats_away;
 mod odd_requests;
 mod other_versions;

@@ -31,6 +31,7 @@ use tracing::{debug, warn};
 use crate::{
     history::History,
     ledger::{CancelRequest, Cancels, Ledger},
+    metrics,
     outbox::Relay,
     worker::{ActiveRuns, StopReason, UNREADABLE_RUN},
 };
@@ -73,6 +74,7 @@ impl Consumer for Control {
         let pairs: Vec<(&CancelRequest, Origin)> =
             sorted.events.iter().zip(sorted.origins.iter().copied()).collect();
         for some in pairs.chunks(AT_ONCE) {
+            metrics::cancels(some.len());
             let requests: Vec<CancelRequest> = some.iter().map(|(request, _)| (*request).clone()).collect();
             let cancels = self.insist(|| self.ledger.cancel(requests.clone())).await;
             failpoint("job.control.recorded");
@@ -164,6 +166,7 @@ impl Control {
 
     /// Stops the handlers of what runs, and announces what has ended.
     async fn carry_out(&self, cancels: Cancels) {
+        cancels.closed.iter().for_each(metrics::run_ended);
         self.history.add_cancels(&cancels);
         let stop = Stop(cancels.stop.iter().map(|run| run.id).collect());
         stop.0.iter().for_each(|run| self.active.stop(run, StopReason::Requested));

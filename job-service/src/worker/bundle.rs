@@ -25,7 +25,7 @@ use super::{
     late_ack::{PendingAck, RecoveredBy},
     origin::Origin,
 };
-use crate::ledger::Run;
+use crate::{ledger::Run, metrics};
 
 /// What became of announcements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,7 @@ impl Worker {
         let Some(guard) = self.claimer.guard(run_id) else {
             return (Claims::Again(retry_after()), Some(slot));
         };
+        let announced_at = announced.time;
         let kind = announced.data.kind.clone();
         let place = match self.place(&kind, &announced.data.queue, slot).await {
             Ok(Some(place)) => place,
@@ -134,7 +135,8 @@ impl Worker {
             waits: place.is_waiting(),
         };
         let claimed = self.claimer.claim(announced).await;
-        if claimed.is_ok() {
+        if let Ok(claimed) = &claimed {
+            self.count_wait(claimed, announced_at);
             failpoint("job.claim.stored");
         }
         let slot = if claimed.is_ok() { self.taken(place, &kind) } else { None };
@@ -155,7 +157,10 @@ impl Worker {
                 }
                 (claims, None)
             }
-            Ok(Claimed::Ended(run)) => (self.announce_with_mark(*run).await, back(slot)),
+            Ok(Claimed::Ended(run)) => {
+                metrics::run_ended(&run);
+                (self.announce_with_mark(*run).await, back(slot))
+            }
             Err(error) => {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; to be tried again");
                 (Claims::Again(retry_after()), back(slot))

@@ -20,7 +20,7 @@ use super::{
     late_ack::{PendingAck, RecoveredBy},
     origin::Origin,
 };
-use crate::history::HistoryEvent;
+use crate::{history::HistoryEvent, metrics};
 
 /// Why a message that can be read is not acted on, nor lost.
 pub(crate) const UNREADABLE_RUN: &str = "about a run whose document this version can not read";
@@ -93,6 +93,7 @@ impl Worker {
             // It came a second time while the first is being decided: in a moment the ledger knows.
             return PendingAck::new(message, origin).give_back(Some(retry_after())).await;
         };
+        let announced_at = announced.time;
         let kind = announced.data.kind.clone();
         let place = match self.place(&kind, &announced.data.queue, slot).await {
             Ok(Some(place)) => place,
@@ -115,6 +116,7 @@ impl Worker {
                 return PendingAck::new(message, origin).give_back(Some(retry_after())).await;
             }
         };
+        self.count_wait(&claimed, announced_at);
         failpoint("job.claim.stored");
         let slot = self.taken(place, &kind);
         match AnnouncementStep::after(&claimed) {
@@ -166,6 +168,12 @@ impl Worker {
         }
     }
 
+    pub(super) fn count_wait(&self, claimed: &Claimed, announced: Timestamp) {
+        if let Claimed::Mine(run) = claimed {
+            metrics::waited(run, announced, self.mongo().clock().now_ms());
+        }
+    }
+
     /// Does what a claim asks for; `recovered_by` is what brings the run on, should this worker die.
     pub(super) async fn go_on(
         &self,
@@ -176,7 +184,10 @@ impl Worker {
     ) {
         match (claimed, slot) {
             (Claimed::Mine(run), Some(slot)) => self.executor.run(*run, slot, guard, recovered_by).await,
-            (Claimed::Ended(run), _) => self.executor.announce(*run, recovered_by).await,
+            (Claimed::Ended(run), _) => {
+                metrics::run_ended(&run);
+                self.executor.announce(*run, recovered_by).await;
+            }
             // What has no slot is claimed to wait, and is never this worker's.
             (Claimed::Mine(_), None) => {}
             (Claimed::Later(..) | Claimed::Settled(_) | Claimed::Unreadable(_), _) => {}

@@ -44,7 +44,7 @@ impl Claimer {
     pub fn new(ledger: Ledger, active: ActiveRuns, history: History, late_acks: bool) -> Self {
         let indeterminate = IndeterminateClaims::default();
         let core = Arc::new(Core { ledger, active, history, indeterminate, late_acks });
-        let limits = GroupLimits { pacing: PACING, ..GroupLimits::default() };
+        let limits = GroupLimits { name: "claims", pacing: PACING, ..GroupLimits::default() };
         let claims = {
             let core = Arc::clone(&core);
             GroupCommit::start(limits, move |claims| Arc::clone(&core).commit(claims))

@@ -26,6 +26,7 @@ use crate::{
     kinds::{Context, HandlerResult, Registry},
     ledger::{AttemptEnd, Ledger, Recorded, Run},
     live::LiveAttempts,
+    metrics,
     outbox::Relay,
     settings::WorkerSettings,
 };
@@ -72,10 +73,12 @@ impl Executor {
         let (active, stopped) = self.active.enter(run.id, run.attempt, recovered_by);
         drop(guard);
         let started = Instant::now();
+        metrics::started(&run);
         let (cause, slot) = self.attempt(&mut run, stopped, slot).await;
         let now = self.ledger.mongo().clock().now();
         let jitter = rand::random_range(0.0..=1.0);
         let Some(end) = attempt_end(&run, cause, now, self.settings.retry_policy(), jitter) else {
+            metrics::superseded();
             self.history.add(HistoryEvent::LeaseLost, run.id, run.attempt);
             warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "lease lost to another worker; stopped");
             return;
@@ -89,6 +92,7 @@ impl Executor {
         failpoint("job.attempt.recorded");
         drop(active);
         if let Some(ended) = recorded {
+            metrics::ended(&ended, started.elapsed());
             log(&ended, started.elapsed());
             self.announce(ended, recovered_by).await;
         }

@@ -13,11 +13,13 @@ use tokio::{
 };
 
 use super::{BATCH_ENOUGH, BatchLimits, BatchPacing, Batcher, Weigh};
-use crate::{ByteBudget, Reservation, StoreError};
+use crate::{ByteBudget, Reservation, StoreError, metrics::GROUP_MEMBERS};
 
 /// How large groups grow, and when they go.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupLimits {
+    /// What is grouped, for metrics.
+    pub name: &'static str,
     /// The most members that may wait.
     pub waiting: usize,
     /// The most bytes of those that wait or are being written.
@@ -39,6 +41,7 @@ pub struct GroupLimits {
 impl Default for GroupLimits {
     fn default() -> Self {
         Self {
+            name: "",
             waiting: 4096,
             waiting_bytes: 64 << 20,
             members: 1000,
@@ -148,6 +151,7 @@ where
         }
         let group = groups.fill(first, grow_until, |member| Some(member.item.weight())).await;
         let (started, members) = (Instant::now(), group.len());
+        GROUP_MEMBERS.record([limits.name], members as f64);
         let (items, callers): (Vec<I>, Vec<_>) =
             group.into_iter().map(|member| (member.item, (member.answer, member.bytes))).unzip();
         // A driver's future must not be dropped midway, so it has a task of its own.

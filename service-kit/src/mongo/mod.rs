@@ -26,17 +26,21 @@ use std::{
     time::Duration,
 };
 
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{DateTime, Document, RawDocumentBuf, doc};
 use mongodb::{
     Client, Collection, Database,
     error::ErrorKind,
+    event::{
+        EventHandler,
+        cmap::{CmapEvent, ConnectionClosedReason},
+    },
     options::{ClientOptions, ReadConcern},
 };
 use serde::Serialize;
 use tokio::time::Instant;
 
 use self::{secondaries::Secondaries, writable::Writable};
-use crate::clock::Clock;
+use crate::{clock::Clock, metrics};
 
 /// How long a single read or write may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -56,12 +60,15 @@ pub struct Mongo {
 /// An operation under way; notes at its end whether it took so long that it counts as a failure.
 struct Watch<'a> {
     mongo: &'a Mongo,
+    operation: &'static str,
     since: Instant,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        if self.since.elapsed() > self.mongo.slow_after {
+        let took = self.since.elapsed();
+        metrics::DATABASE_SECONDS.record([self.operation], took.as_secs_f64());
+        if took > self.mongo.slow_after {
             self.mongo.note_failure();
         }
     }
@@ -91,6 +98,9 @@ impl Mongo {
         options.write_concern.get_or_insert_with(|| Durability::Journaled.concern());
         // What only the primary has may be taken back when it dies: nobody decides by it, or is shown it.
         options.read_concern.get_or_insert_with(ReadConcern::majority);
+        if metrics::is_on() {
+            options.cmap_event_handler = Some(EventHandler::callback(count_connections));
+        }
         let database = Client::with_options(options)?.database(database);
         Ok(Self {
             database,
@@ -137,7 +147,7 @@ impl Mongo {
         &self,
         operation: impl Future<Output = Result<T, mongodb::error::Error>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _watch = self.watch();
+        let _watch = self.watch("other");
         let mongo = self.clone();
         self.within(DEADLINE, async move { operation.await.map_err(|error| mongo.failed(error)) }).await
     }
@@ -192,7 +202,7 @@ impl Mongo {
         collection: &str,
         documents: &[T],
     ) -> Result<Inserted, StoreError> {
-        let (_watch, asked) = (self.watch(), Instant::now());
+        let (_watch, asked) = (self.watch("insert"), Instant::now());
         let inserted = self
             .database
             .collection::<T>(collection)
@@ -222,6 +232,26 @@ impl Mongo {
         Ok(Inserted { duplicates, refused })
     }
 
+    /// For how long the first document that matches has been due (`next_action_at`); zero where none does.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn overdue(
+        &self,
+        collection: &str,
+        due: Document,
+        now: DateTime,
+    ) -> Result<Duration, StoreError> {
+        let documents = self.collection::<Document>(collection);
+        let by_time = doc! { "next_action_at": 1 };
+        let found = self
+            .run(async move { documents.find_one(due).sort(by_time.clone()).projection(by_time).await })
+            .await?;
+        let since = found.and_then(|first| first.get_datetime("next_action_at").ok().copied()).unwrap_or(now);
+        let since_ms = now.timestamp_millis() - since.timestamp_millis();
+        Ok(Duration::from_millis(u64::try_from(since_ms).unwrap_or(0)))
+    }
+
     /// Removes all documents that match; says how many. Not journaled: what a crash brings back is found again.
     ///
     /// # Errors
@@ -239,14 +269,27 @@ impl Mongo {
         StoreError::Database(error)
     }
 
-    fn watch(&self) -> Watch<'_> {
-        Watch { mongo: self, since: Instant::now() }
+    fn watch(&self, operation: &'static str) -> Watch<'_> {
+        Watch { mongo: self, operation, since: Instant::now() }
     }
 
     fn note_failure(&self) {
+        metrics::DATABASE_FAILURES.add([], 1);
         self.writable.failed();
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
+}
+
+fn count_connections(event: CmapEvent) {
+    let event = match event {
+        CmapEvent::ConnectionCreated(_) => "created",
+        CmapEvent::ConnectionClosed(closed) => match closed.reason {
+            ConnectionClosedReason::Error => "broken",
+            _ => "closed",
+        },
+        _ => return,
+    };
+    metrics::DATABASE_CONNECTIONS.add([event], 1);
 }
 
 /// A value as a BSON document.

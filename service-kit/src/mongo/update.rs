@@ -119,7 +119,7 @@ impl Mongo {
         statements: Vec<Statement>,
         durability: Durability,
     ) -> Result<Updated, StoreError> {
-        let _watch = self.watch();
+        let _watch = self.watch("update");
         let (mut updated, mut bytes, mut updates) = (Updated::default(), 0, RawArrayBuf::new());
         for statement in statements {
             let size = statement.weight();

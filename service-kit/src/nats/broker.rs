@@ -11,7 +11,10 @@ use std::{
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -22,7 +25,7 @@ use super::{
     publish::{MAX_IN_FLIGHT, PublishError, Publisher, Stored},
     streams,
 };
-use crate::retry;
+use crate::{metrics, retry};
 
 /// How often the streams are looked at when nothing hints that one is missing.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -116,11 +119,14 @@ impl Broker {
         message_id: Option<&str>,
         body: Bytes,
     ) -> Result<Stored, PublishError> {
+        let begun = Instant::now();
         if !self.0.nats.is_connected() {
+            metrics::BROKER_PUBLISHES.add(["no_answer"], 1);
             return Err(PublishError::NoAnswer("not connected".to_owned()));
         }
         let unsent = self.room_for(body.len()).await?;
         let stored = self.0.publisher.publish(subject, message_id, body).await;
+        count_publish(&stored, begun);
         match &stored {
             Err(PublishError::StreamMissing) => self.suspect_missing(),
             Err(PublishError::NoAnswer(_)) => self.keep_until_sent(unsent),
@@ -207,6 +213,21 @@ impl Broker {
                 _ = tokio::time::timeout(LOOK_EVERY, hint) => {}
             }
         }
+    }
+}
+
+fn count_publish(stored: &Result<Stored, PublishError>, begun: Instant) {
+    let outcome = match stored {
+        Ok(Stored { duplicate: false, .. }) => "stored",
+        Ok(Stored { duplicate: true, .. }) => "duplicate",
+        Err(PublishError::StreamMissing) => "stream_missing",
+        Err(PublishError::Refused(_)) => "refused",
+        Err(PublishError::TooLarge(_)) => "too_large",
+        Err(PublishError::NoAnswer(_)) => "no_answer",
+    };
+    metrics::BROKER_PUBLISHES.add([outcome], 1);
+    if stored.is_ok() {
+        metrics::BROKER_PUBLISH_SECONDS.record([], begun.elapsed().as_secs_f64());
     }
 }
 

@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::metrics;
+
 /// How long [`Nats::flush`] waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,11 @@ impl Nats {
                 async move { log_event(&event, &connected) }
             });
         let client = options.connect(servers(settings)).await?;
+        let counted = client.clone();
+        metrics::at_scrape(move || {
+            metrics::connected(counted.connection_state() == State::Connected);
+            std::future::ready(())
+        });
         Ok(Self { client, connects })
     }
 
@@ -150,6 +157,7 @@ fn log_event(event: &Event, connected: &watch::Sender<u64>) {
     match event {
         Event::Connected => {
             info!("connected to NATS");
+            metrics::BROKER_CONNECTS.add([], 1);
             connected.send_modify(|count| *count += 1);
         }
         Event::Disconnected => warn!("connection to NATS lost; reconnecting"),

@@ -1,6 +1,6 @@
 //! The settings that both services have: the broker, the outbox, the logs, and how long things are kept.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use shared_events::streams::{RETENTION, StreamSettings};
 
@@ -34,6 +34,8 @@ pub struct CommonSettings {
     pub retention: Duration,
     /// How long what is under way may go on after SIGTERM.
     pub shutdown_grace: Duration,
+    /// Where Prometheus asks; nothing is counted where absent.
+    pub metrics_addr: Option<SocketAddr>,
     /// What is logged, how and where.
     pub log: LogSettings,
 }
@@ -78,6 +80,14 @@ impl CommonSettings {
                      most, also where its servers are away",
                 )
                 .seconds(20.0, 0.0..=3600.0),
+            metrics_addr: from
+                .setting(
+                    "METRICS_ADDR",
+                    "where Prometheus finds this process's [metrics](metrics.md), as `/metrics`. An address of its own, which \
+                     only Prometheus should reach; where absent, nothing is counted",
+                )
+                .values("an address and a port")
+                .optional(),
             log: log_settings(from),
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn start(dir: &Path, service: &str, days: usize, max_bytes: usize) ->
         // today's, which another replica may be writing.
         .max_log_files(days + 1)
         .build(dir)?;
-    let queue = Arc::new(Queue::new(max_bytes));
+    let queue = Arc::new(Queue::new("files", max_bytes));
     let taken = Arc::clone(&queue);
     thread::Builder::new().name("log-files".to_owned()).spawn(move || {
         keep_out_of_queues();

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::metrics::LOG_LINES_DROPPED;
+
 /// What a line takes besides its own bytes.
 const OVERHEAD: usize = 64;
 
@@ -15,6 +17,7 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// See the module. One thread takes lines out, any number puts them in.
 #[derive(Debug)]
 pub(super) struct Queue {
+    to: &'static str,
     max_bytes: usize,
     waiting: Mutex<Waiting>,
     changed: Condvar,
@@ -50,9 +53,9 @@ pub(super) enum Next {
 }
 
 impl Queue {
-    /// With room for so many bytes.
-    pub(super) fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, waiting: Mutex::default(), changed: Condvar::new() }
+    /// With room for so many bytes; `to` is where they go, for metrics.
+    pub(super) fn new(to: &'static str, max_bytes: usize) -> Self {
+        Self { to, max_bytes, waiting: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Adds a line, if there is room. Lines beyond that are dropped, the latest first.
@@ -61,6 +64,8 @@ impl Queue {
         let bytes = waiting.bytes + line.len() + OVERHEAD;
         if bytes > self.max_bytes {
             waiting.dropped += 1;
+            drop(waiting);
+            LOG_LINES_DROPPED.add([self.to], 1);
             return;
         }
         let was_empty = waiting.lines.is_empty();
@@ -97,6 +102,7 @@ impl Queue {
     /// A line that was taken was not written, and does not come again.
     pub(super) fn has_lost_one(&self) {
         self.lock().dropped += 1;
+        LOG_LINES_DROPPED.add([self.to], 1);
     }
 
     /// How many lines were dropped of which nobody was told.
@@ -167,7 +173,7 @@ mod tests {
 
     #[test]
     fn lines_keep_their_order_also_when_one_comes_back() {
-        let queue = Queue::new(1000);
+        let queue = Queue::new("tcp", 1000);
         queue.push(line("a"));
         queue.push(line("b"));
         let Next::Line(first) = queue.take(Duration::ZERO) else { panic!("there is one") };
@@ -181,7 +187,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_told_once_there_is_some() {
         let ten_lines = 10 * (100 + OVERHEAD);
-        let queue = Queue::new(ten_lines);
+        let queue = Queue::new("tcp", ten_lines);
         for _ in 0..13 {
             queue.push(line(&"x".repeat(100)));
         }
@@ -195,14 +201,14 @@ mod tests {
 
     #[test]
     fn what_waits_at_the_end_may_be_taken_until_its_time_is_over() {
-        let queue = Queue::new(1000);
+        let queue = Queue::new("tcp", 1000);
         queue.push(line("a"));
         queue.close(Duration::from_secs(60));
         assert!(!queue.is_over());
         assert_eq!(queue.take(Duration::ZERO), Next::Line(line("a")));
         assert_eq!((queue.is_over(), queue.take(Duration::ZERO)), (true, Next::Over));
 
-        let queue = Queue::new(1000);
+        let queue = Queue::new("tcp", 1000);
         queue.push(line("a"));
         queue.close(Duration::ZERO);
         assert_eq!((queue.is_over(), queue.take(Duration::ZERO)), (true, Next::Over));

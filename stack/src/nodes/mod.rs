@@ -3,6 +3,7 @@
 mod mongo;
 mod nats;
 mod nginx;
+mod prometheus;
 mod service;
 
 use std::future::pending;
@@ -19,6 +20,8 @@ use crate::process::Process;
 pub(crate) use mongo::Mongo;
 pub(crate) use nats::{Nats, without_user};
 pub(crate) use nginx::Nginx;
+pub use prometheus::{ALERTS, Watching};
+pub(crate) use prometheus::{Prometheus, write_targets};
 pub(crate) use service::{Role, Service};
 
 /// How long a part may take until it answers.
@@ -37,6 +40,7 @@ static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
 pub struct Node {
     process: Process,
     url: Arc<str>,
+    metrics: Option<Arc<str>>,
     probe: Arc<Probe>,
     _ports: Arc<[PortLease]>,
 }
@@ -51,13 +55,18 @@ enum Probe {
 
 impl Node {
     fn new(process: Process, url: String, probe: Probe, ports: impl Into<Arc<[PortLease]>>) -> Self {
-        Self { process, url: url.into(), probe: Arc::new(probe), _ports: ports.into() }
+        Self { process, url: url.into(), metrics: None, probe: Arc::new(probe), _ports: ports.into() }
     }
 
     /// Where it listens: `http://…` for a service (its own address, past nginx) and for nginx, `mongodb://…`, and
     /// `nats://user:password@…` as an operator, who may do everything.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where a service shows its metrics, with [`crate::Builder::metrics`]: `http://…/metrics`.
+    pub fn metrics_url(&self) -> Option<&str> {
+        self.metrics.as_deref()
     }
 
     /// Whether it is a MongoDB that can be written to; false where it does not answer.

@@ -26,6 +26,8 @@ pub(crate) struct Service<'a> {
     /// `serve`, or what else the program can do.
     pub(crate) command: &'static str,
     pub(crate) port: PortLease,
+    /// Where it shows its metrics; it counts none where absent.
+    pub(crate) metrics: Option<PortLease>,
     pub(crate) binaries: &'a Binaries,
     pub(crate) mongo_url: &'a str,
     pub(crate) nats_url: &'a str,
@@ -63,16 +65,21 @@ impl Service<'_> {
             ("NATS_PASSWORD", nats_user.password),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let metrics = self.metrics.as_ref().map(|port| format!("127.0.0.1:{}", port.number()));
+        let own = metrics.iter().map(|address| ("METRICS_ADDR".to_owned(), address.clone()));
         let spec = Spec {
             name,
             program: program.clone(),
             args: vec![self.command.into()],
-            env: set.into_iter().chain(self.env).collect(),
+            env: set.into_iter().chain(own).chain(self.env).collect(),
             dir: self.work_dir.to_owned(),
             at_parents_death: Signal::SIGKILL,
         };
         let process = Process::new(spec, self.logs, self.sink)?;
         let probe = Probe::Succeeds(format!("http://{address}/health/ready"));
-        Ok(Node::new(process, format!("http://{address}"), probe, [self.port]))
+        let ports: Vec<PortLease> = [self.port].into_iter().chain(self.metrics).collect();
+        let mut node = Node::new(process, format!("http://{address}"), probe, ports);
+        node.metrics = metrics.map(|address| format!("http://{address}/metrics").into());
+        Ok(node)
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Deb {
     pub(super) packages: &'static [&'static str],
     /// How its path inside the package ends.
     pub(super) member: &'static str,
+    /// How the paths of other files end that are put beside it, under their own names.
+    pub(super) beside: &'static [&'static str],
     /// About how large the package is, for the progress bar.
     pub(super) bytes: u64,
 }
@@ -30,11 +32,15 @@ impl Deb {
         let scratch = fetching::scratch_beside(target)?;
         let apt = Apt { deb: self, scratch: scratch.path(), bar: &bar };
         // The machine's own package lists may be empty, or older than what the archive still has.
-        let file = apt.file(&[]).or_else(|first| {
+        let (file, beside) = apt.file(&[]).or_else(|first| {
             let lists = apt.own_lists().context(first)?;
             apt.file(&lists)
         })?;
         fetching::put(&file, target)?;
+        for (file, member) in beside.iter().zip(self.beside) {
+            let name = Path::new(member).file_name().context("a member has a name")?;
+            fetching::put(file, &target.with_file_name(name))?;
+        }
         bar.finish_and_clear();
         Ok(())
     }
@@ -47,8 +53,9 @@ struct Apt<'a> {
 }
 
 impl Apt<'_> {
-    fn file(&self, options: &[String]) -> Result<PathBuf> {
-        let Deb { name, packages, member, .. } = self.deb;
+    /// The file, and those that go beside it.
+    fn file(&self, options: &[String]) -> Result<(PathBuf, Vec<PathBuf>)> {
+        let Deb { name, packages, member, beside, .. } = self.deb;
         for package in *packages {
             let folder = self.scratch.join(package);
             let _ = fs::remove_dir_all(&folder);
@@ -61,8 +68,12 @@ impl Apt<'_> {
                 unpack.arg("-x").arg(&file).arg(&folder);
                 fetching::run(unpack, &folder, self.bar)?;
             }
-            if let Some(found) = fetching::files(&folder).into_iter().find(|file| file.ends_with(member)) {
-                return Ok(found);
+            let files = fetching::files(&folder);
+            let find = |member: &&str| files.iter().find(|file| file.ends_with(member)).cloned();
+            if let Some(found) = find(member) {
+                let beside =
+                    beside.iter().map(|member| find(member).with_context(|| format!("there is no {member}")));
+                return Ok((found, beside.collect::<Result<_>>()?));
             }
         }
         bail!("there is no {name} in the packages {packages:?}")

@@ -43,6 +43,7 @@ const NGINX: Deb = Deb {
     // The program is in `nginx`, or (where that is an empty package) in `nginx-core`.
     packages: &["nginx", "nginx-core"],
     member: "sbin/nginx",
+    beside: &[],
     bytes: 531_468,
 };
 
@@ -51,7 +52,16 @@ const LIBFAKETIME: Deb = Deb {
     packages: &["libfaketime"],
     // The one for programs with threads.
     member: "faketime/libfaketimeMT.so.1",
+    beside: &[],
     bytes: 40_000,
+};
+
+const PROMETHEUS: Deb = Deb {
+    name: "prometheus",
+    packages: &["prometheus"],
+    member: "bin/prometheus",
+    beside: &["bin/promtool"],
+    bytes: 19_257_088,
 };
 
 /// Where the servers' programs are.
@@ -82,6 +92,28 @@ impl Servers {
                 Ok(Self { nats: nats?, mongod: mongod?, nginx: nginx? })
             })
             .await
+    }
+}
+
+/// Where Prometheus's programs are.
+#[derive(Clone, Debug)]
+pub struct Prometheus {
+    /// `prometheus`
+    pub server: PathBuf,
+    /// `promtool`, which checks and tests rules.
+    pub promtool: PathBuf,
+}
+
+impl Prometheus {
+    /// Finds or fetches both.
+    ///
+    /// # Errors
+    /// Where they are not there and could not be fetched.
+    pub async fn find() -> Result<Self> {
+        let bars = indicatif::MultiProgress::new();
+        let server =
+            in_background(move || find("prometheus", (2, 40), |to| PROMETHEUS.fetch(to, &bars))).await?;
+        Ok(Self { promtool: server.with_file_name("promtool"), server })
     }
 }
 

@@ -94,7 +94,7 @@ impl Jobs {
     /// Prepares the store.
     #[must_use]
     pub fn new(mongo: Mongo) -> Self {
-        let limits = GroupLimits { pacing: PACING, ..GroupLimits::default() };
+        let limits = GroupLimits { name: "jobs", pacing: PACING, ..GroupLimits::default() };
         let inserts = {
             let mongo = mongo.clone();
             GroupCommit::start(limits, move |jobs| commit_inserts(mongo.clone(), jobs))

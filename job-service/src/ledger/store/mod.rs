@@ -55,7 +55,7 @@ impl Ledger {
     pub fn new(mongo: Mongo, worker: WorkerId, lease: Duration) -> Self {
         let mongo = mongo.slow_after(lease / 6);
         let core = Arc::new(Core { mongo, worker, lease });
-        let limits = GroupLimits { pacing: PACING, ..GroupLimits::default() };
+        let limits = GroupLimits { name: "ends", pacing: PACING, ..GroupLimits::default() };
         let ends = {
             let core = Arc::clone(&core);
             GroupCommit::start(limits, move |runs| Arc::clone(&core).commit_ends(runs))
@@ -63,7 +63,7 @@ impl Ledger {
         let marks = {
             let core = Arc::clone(&core);
             // Nobody waits for a mark, so many may share a command.
-            let unhurried = GroupLimits { linger: Duration::from_millis(50), ..limits };
+            let unhurried = GroupLimits { name: "marks", linger: Duration::from_millis(50), ..limits };
             GroupCommit::start(unhurried, move |marks| Arc::clone(&core).commit_marks(marks))
         };
         Self { core, ends, marks }

@@ -1,5 +1,7 @@
 //! What the scans take: runs that are due, and runs that were not announced. Each loads a bounded number of bytes.
 
+use std::time::Duration;
+
 use bson::{DateTime, Document, doc};
 use service_kit::{
     StoreError,
@@ -14,6 +16,9 @@ use super::{
 
 /// The most bytes of the runs that a scan takes at a time.
 pub(super) const TAKEN_BYTES: usize = 4 << 20;
+
+/// Up to how many announcements are counted.
+const MOST_COUNTED: u64 = 10_000;
 
 /// Runs that a scan has taken to announce them, without their payloads.
 #[derive(Debug, Default)]
@@ -102,6 +107,21 @@ impl Ledger {
         };
         let runs = self.core.mongo.collection::<Run>(RUNS);
         self.core.mongo.run(async move { runs.count_documents(waiting).limit(most).await }).await
+    }
+
+    /// How many announcements wait for the broker (up to 10,000), and for how long the first has been due.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn unannounced(&self) -> Result<(u64, Duration), StoreError> {
+        let (mongo, now) = (&self.core.mongo, self.core.mongo.clock().now());
+        let marked = |at: Document| {
+            let marks = [NextAction::Announce.as_str(), NextAction::AnnounceAndRun.as_str()];
+            doc! { "next_action": { "$in": marks }, "next_action_at": at }
+        };
+        let (runs, all) = (mongo.collection::<Document>(RUNS), marked(doc! { "$gte": DateTime::MIN }));
+        let waiting = mongo.run(async move { runs.count_documents(all).limit(MOST_COUNTED).await }).await?;
+        Ok((waiting, mongo.overdue(RUNS, marked(doc! { "$lte": now }), now).await?))
     }
 
     /// Up to `most` runs whose latest event was not announced in time, of a few MiB at most. Replicas share them: whoever moves

@@ -69,7 +69,7 @@ pub(super) fn start(
     tls: Option<Arc<ClientConfig>>,
     max_bytes: usize,
 ) -> anyhow::Result<Arc<Queue>> {
-    let queue = Arc::new(Queue::new(max_bytes));
+    let queue = Arc::new(Queue::new("tcp", max_bytes));
     let taken = Arc::clone(&queue);
     thread::Builder::new().name("log-tcp".to_owned()).spawn(move || {
         keep_out_of_queues();
