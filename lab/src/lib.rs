@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod delayed;
+pub mod overload;
 pub mod proxy;
 pub mod users;
 

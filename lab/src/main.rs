@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab::{bench, chaos, delayed, users};
+use lab::{bench, chaos, delayed, overload, users};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Chaos(chaos::Options),
     /// Measures how promptly jobs run whose time has come, and what ordinary ones take meanwhile
     Delayed(delayed::Options),
+    /// Sends several times as many jobs as it can take, and says what it answers and how soon it is itself again
+    Overload(overload::Options),
     /// Kills each member of a replica set in turn while users are created, read and changed, and says what stood still
     Users(users::Options),
 }
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let runtime = match command {
         // The load generator is to take no more of the machine than it must.
-        Command::Bench(_) => Builder::new_current_thread().enable_all().build(),
+        Command::Bench(_) | Command::Overload(_) => Builder::new_current_thread().enable_all().build(),
         Command::Chaos(_) | Command::Delayed(_) | Command::Users(_) => Runtime::new(),
     };
     let runtime = runtime.expect("a runtime can be started");
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
             Command::Bench(options) => bench::command(*options).await,
             Command::Chaos(options) => chaos::command(options).await,
             Command::Delayed(options) => delayed::command(options).await,
+            Command::Overload(options) => overload::command(options).await,
             Command::Users(options) => users::command(options).await,
         }
     });

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 const MOST_HEADERS: usize = 32;
 
 /// A connection; it is made anew where the server has announced that it closes this one.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     address: SocketAddr,
     stream: TcpStream,
     inbox: Vec<u8>,
@@ -21,10 +21,10 @@ pub(super) struct Connection {
 
 /// An answer, with its body as it lies in the connection's buffer.
 #[derive(Debug)]
-pub(super) struct Answer<'a> {
-    pub(super) status: u16,
-    pub(super) retry_after_s: Option<u64>,
-    pub(super) body: &'a [u8],
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) body: &'a [u8],
 }
 
 /// Where an answer's parts are.
@@ -39,13 +39,13 @@ struct Head {
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = connect(address).await?;
         Ok(Self { address, stream, inbox: Vec::with_capacity(16 << 10), joined: Vec::new(), closing: false })
     }
 
     /// Sends a whole request (see [`get`] and [`post`]) and reads the whole answer.
-    pub(super) async fn send(&mut self, request: &[u8]) -> Result<Answer<'_>> {
+    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         if self.closing {
             self.stream = connect(self.address).await?;
         }
@@ -81,7 +81,7 @@ impl Connection {
 
 impl Answer<'_> {
     /// The body for a message about an answer that was not expected.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let text: String = String::from_utf8_lossy(self.body).chars().take(500).collect();
         format!("{} {text}", self.status)
     }
@@ -142,12 +142,12 @@ fn join(mut rest: &[u8], body: &mut Vec<u8>) -> Result<bool> {
 }
 
 /// The bytes of a GET.
-pub(super) fn get(address: SocketAddr, path: &str) -> Vec<u8> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()
 }
 
 /// The bytes of a POST of JSON.
-pub(super) fn post(address: SocketAddr, path: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\

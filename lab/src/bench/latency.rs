@@ -9,22 +9,22 @@ use serde::Serialize;
 const LONGEST: u64 = 600_000_000;
 
 /// The latencies of one load.
-pub(super) struct Latencies(Histogram<u64>);
+pub(crate) struct Latencies(Histogram<u64>);
 
 /// In milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Percentiles {
-    pub(super) count: u64,
-    pub(super) p50: f64,
-    pub(super) p99: f64,
+pub(crate) struct Percentiles {
+    pub(crate) count: u64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
     #[serde(rename = "p99.9")]
-    pub(super) p999: f64,
-    pub(super) max: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
 }
 
 impl Latencies {
     /// Sorts them in; to three digits.
-    pub(super) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
+    pub(crate) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
         let mut histogram = Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds make sense");
         for latency in latencies {
             histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
@@ -32,7 +32,7 @@ impl Latencies {
         Self(histogram)
     }
 
-    pub(super) fn percentiles(&self) -> Percentiles {
+    pub(crate) fn percentiles(&self) -> Percentiles {
         let millis = |micros: u64| micros as f64 / 1000.0;
         let at = |quantile| millis(self.0.value_at_quantile(quantile));
         Percentiles {

@@ -4,11 +4,11 @@
 //! has stored its terminal status; CPU time is counted for every process. Everything shares this machine's cores, the load
 //! generator too: it is a single thread, and its own cost is shown.
 
-mod client;
+pub(crate) mod client;
 mod commands;
 mod ends;
 mod growth;
-mod latency;
+pub(crate) mod latency;
 mod limits;
 mod load;
 mod report;
@@ -16,7 +16,7 @@ mod run;
 mod stored;
 mod submit;
 mod table;
-mod usage;
+pub(crate) mod usage;
 mod verify;
 
 use std::net::SocketAddr;

@@ -9,19 +9,19 @@ use nix::unistd::{SysconfVar, sysconf};
 use stack::Stack;
 
 /// This process, in reports.
-pub(super) const GENERATOR: &str = "load generator";
+pub(crate) const GENERATOR: &str = "load generator";
 
 /// CPU time used so far, and memory used now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Usage {
-    pub(super) cpu: Duration,
-    pub(super) rss_bytes: u64,
+pub(crate) struct Usage {
+    pub(crate) cpu: Duration,
+    pub(crate) rss_bytes: u64,
 }
 
 /// The usage of each part, and the machine's.
 #[derive(Clone, Debug)]
-pub(super) struct Snapshot {
-    pub(super) parts: BTreeMap<String, Usage>,
+pub(crate) struct Snapshot {
+    pub(crate) parts: BTreeMap<String, Usage>,
     machine: Machine,
 }
 
@@ -42,7 +42,7 @@ struct Stat {
 
 impl Snapshot {
     /// Each process leads a group, in which are those that it has started (nginx's workers, attempts).
-    pub(super) fn of(stack: &Stack) -> Result<Self> {
+    pub(crate) fn of(stack: &Stack) -> Result<Self> {
         let (tick, page) = (tick(), page());
         let mut groups: BTreeMap<u32, Usage> = BTreeMap::new();
         for entry in fs::read_dir("/proc")?.flatten() {
@@ -64,7 +64,7 @@ impl Snapshot {
     }
 
     /// CPU time that each part has used since `earlier`.
-    pub(super) fn cpu_since(&self, earlier: &Self) -> BTreeMap<String, Duration> {
+    pub(crate) fn cpu_since(&self, earlier: &Self) -> BTreeMap<String, Duration> {
         let since = |name: &str, usage: &Usage| {
             let before = earlier.parts.get(name).copied().unwrap_or_default();
             usage.cpu.saturating_sub(before.cpu)
@@ -73,7 +73,7 @@ impl Snapshot {
     }
 
     /// Which share of the machine others have used since `earlier`, from 0 to 1.
-    pub(super) fn others_share_since(&self, earlier: &Self) -> f64 {
+    pub(crate) fn others_share_since(&self, earlier: &Self) -> f64 {
         let busy = self.machine.busy.saturating_sub(earlier.machine.busy);
         let all = self.machine.all.saturating_sub(earlier.machine.all);
         let ours: Duration = self.cpu_since(earlier).values().sum();
