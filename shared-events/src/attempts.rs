@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::{
     JobError, JsonText, ProgramOutput, Timestamp, WorkerId,
     job_error::{CUT, cut, encoded_len},
+    live::LogLine,
 };
 
 /// One attempt that ended.
@@ -29,6 +30,21 @@ pub struct AttemptSummary {
     /// What its handler gave all the same, in short. The latest attempt's is kept whole beside the attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<ShortOutput>,
+    /// What its handler logged last, in at most [`AttemptSummary::MAX_LOG_BYTES`] bytes of JSON; events have the latest attempt's
+    /// alone. What a program wrote is in its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
+}
+
+impl AttemptSummary {
+    /// The longest log.
+    pub const MAX_LOG_BYTES: usize = 4096;
+
+    /// At most how many bytes JSON writes for its log, with the field's name.
+    #[must_use]
+    pub fn log_len(&self) -> usize {
+        if self.log.is_empty() { 0 } else { LogLine::encoded_len(&self.log) }
+    }
 }
 
 /// An attempt's output, of which JSON writes at most [`ShortOutput::MAX_BYTES`] bytes.
@@ -65,10 +81,18 @@ impl ShortOutput {
     }
 }
 
-/// Leaves out the outputs of the earliest attempts until what JSON writes for the outputs of all is at most `room` bytes.
-pub(crate) fn fit_outputs(attempts: &mut [AttemptSummary], room: usize) {
+/// Leaves out the latest attempt's log where JSON needs more than `room` bytes for it, and the outputs of the earliest attempts
+/// until it needs no more than that for all.
+pub(crate) fn fit(attempts: &mut [AttemptSummary], room: usize) {
     /// What JSON writes besides the value: `,"output":`.
     const FIELD: usize = 10;
+    let mut room = room;
+    if let Some(latest) = attempts.last_mut() {
+        match room.checked_sub(latest.log_len()) {
+            Some(rest) => room = rest,
+            None => latest.log.clear(),
+        }
+    }
     let mut left = Some(room);
     for attempt in attempts.iter_mut().rev() {
         let Some(output) = &attempt.output else { continue };
@@ -102,6 +126,7 @@ mod tests {
     use super::*;
     use crate::{
         Captured, JobEnded, JobEvent, JobId, JobRetrying, MAX_EVENT_BYTES, Status, json_text::MAX_JSON_BYTES,
+        live::LogSource,
     };
 
     fn captured(bytes: &[u8]) -> Captured {
@@ -125,6 +150,7 @@ mod tests {
             charged: true,
             error: Some(JobError::new("exit_code", error)),
             output: Some(output.clone()),
+            log: Vec::new(),
         }
     }
 
@@ -141,6 +167,30 @@ mod tests {
         assert!(written(&short) <= ShortOutput::MAX_BYTES);
         let small = JsonText::of(&[1, 2]).unwrap();
         assert_eq!(ShortOutput::of(&small), ShortOutput::Json("[1,2]".to_owned()));
+    }
+
+    #[test]
+    fn an_event_tells_the_latest_attempts_log_where_there_is_room() {
+        let line = LogLine::new(Timestamp::from_millis(0), LogSource::Log, "x".repeat(4000));
+        let log = LogLine::tail([line].iter(), AttemptSummary::MAX_LOG_BYTES);
+        let output = ShortOutput::Json("x".repeat(1000));
+        let attempts: Vec<_> = (1..=100)
+            .map(|number| AttemptSummary { log: log.clone(), ..attempt(number, &output, "") })
+            .collect();
+        let retrying = |output: Option<JsonText>, attempts: &[AttemptSummary]| {
+            let (next_at, attempts) = (Timestamp::from_millis(0), attempts.to_vec());
+            let (job, run, attempt) = (JobId::generate(), 1, 100);
+            JobEvent::Retrying(JobRetrying { job, run, attempt, next_at, output, attempts }).within_limits()
+        };
+        let JobEvent::Retrying(told) = retrying(None, &attempts) else { panic!() };
+        assert!(told.attempts[..99].iter().all(|attempt| attempt.log.is_empty() && attempt.output.is_some()));
+        assert_eq!(told.attempts[99].log, log);
+        // A result that leaves no room at all is none that a handler may give.
+        let JobEvent::Retrying(told) = retrying(JsonText::of(&"x".repeat(MAX_EVENT_BYTES)).ok(), &attempts)
+        else {
+            panic!()
+        };
+        assert!(told.attempts.iter().all(|attempt| attempt.log.is_empty() && attempt.output.is_none()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::{
     AttemptSummary, DecodeError, Envelope, JobEnded, JobRetrying, JobStarted, MAX_EVENT_BYTES, Position,
     RunId, Status, Timestamp, TraceContext,
-    attempts::fit_outputs,
+    attempts::fit,
     events::{JOB_SERVICE, envelope},
 };
 
@@ -99,7 +99,8 @@ impl JobEvent {
         }
     }
 
-    /// The same, without the outputs of so many of the earliest attempts that it is within [`MAX_EVENT_BYTES`].
+    /// The same, with no log but the latest attempt's, and without the outputs of so many of the earliest attempts that it is
+    /// within [`MAX_EVENT_BYTES`].
     #[must_use]
     pub fn within_limits(mut self) -> Self {
         /// More than the envelope has.
@@ -110,14 +111,17 @@ impl JobEvent {
                 attempts
             }
         };
-        if attempts.iter().all(|attempt| attempt.output.is_none()) {
+        let earlier = attempts.len().saturating_sub(1);
+        attempts.iter_mut().take(earlier).for_each(|attempt| attempt.log.clear());
+        if attempts.iter().all(|attempt| attempt.output.is_none() && attempt.log.is_empty()) {
             return self;
         }
         let mut told = std::mem::take(attempts);
-        let without = |attempt: &AttemptSummary| AttemptSummary { output: None, ..attempt.clone() };
+        let without =
+            |attempt: &AttemptSummary| AttemptSummary { output: None, log: Vec::new(), ..attempt.clone() };
         *attempts = told.iter().map(without).collect();
         let size = self.encode(Timestamp::from_millis(0), None).map_or(MAX_EVENT_BYTES, |bytes| bytes.len());
-        fit_outputs(&mut told, MAX_EVENT_BYTES.saturating_sub(size + ENVELOPE));
+        fit(&mut told, MAX_EVENT_BYTES.saturating_sub(size + ENVELOPE));
         if let Self::Retrying(JobRetrying { attempts, .. }) | Self::Ended(_, JobEnded { attempts, .. }) =
             &mut self
         {

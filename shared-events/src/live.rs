@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     JobId, Timestamp, WorkerId,
-    job_error::{CUT, cut},
+    job_error::{CUT, cut, encoded_len},
 };
 
 /// How far an attempt is, by its handler's own account.
@@ -89,6 +89,33 @@ impl LogLine {
     /// The longest line, in bytes as JSON writes it; more is cut off.
     pub const MAX_BYTES: usize = 4096;
 
+    /// The last of these lines, in their order, of which JSON writes at most so many bytes. Of the very last one at least the
+    /// beginning is among them.
+    #[must_use]
+    pub fn tail<'a>(lines: impl DoubleEndedIterator<Item = &'a Self>, most: usize) -> Vec<Self> {
+        let (mut kept, mut left) = (Vec::new(), most);
+        for line in lines.rev() {
+            let text = if kept.is_empty() {
+                cut(line.text.clone(), most.saturating_sub(Self::FRAME), CUT)
+            } else {
+                line.text.clone()
+            };
+            let Some(rest) = left.checked_sub(Self::FRAME + encoded_len(&text)) else { break };
+            left = rest;
+            kept.push(Self { text, ..line.clone() });
+        }
+        kept.reverse();
+        kept
+    }
+
+    /// At most how many bytes JSON writes for lines, as the field `log` of an object.
+    pub(crate) fn encoded_len(lines: &[Self]) -> usize {
+        lines.iter().map(|line| Self::FRAME + encoded_len(&line.text)).sum::<usize>() + 10
+    }
+
+    /// More than JSON writes of a line besides its text.
+    const FRAME: usize = 72;
+
     /// A line within the limits.
     #[must_use]
     pub fn new(at: Timestamp, from: LogSource, text: impl Into<String>) -> Self {
@@ -111,6 +138,21 @@ pub enum LogSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines_within_so_many_bytes() {
+        let line = |text: &str| LogLine::new(Timestamp::from_millis(0), LogSource::Stdout, text);
+        let lines: Vec<LogLine> = (0..100).map(|number| line(&format!("line {number}\n"))).collect();
+        let tail = LogLine::tail(lines.iter(), 1000);
+        assert!((10..14).contains(&tail.len()), "{}", tail.len());
+        assert_eq!(tail, lines[100 - tail.len()..]);
+        assert!(serde_json::to_string(&tail).unwrap().len() <= 1000);
+        let long = [line("a"), line(&"\"".repeat(4000))];
+        let tail = LogLine::tail(long.iter(), 1000);
+        assert!(tail.len() == 1 && tail[0].text.ends_with(CUT), "{tail:?}");
+        assert!(serde_json::to_string(&tail).unwrap().len() <= 1000);
+        assert_eq!(LogLine::tail([].iter(), 1000), []);
+    }
 
     #[test]
     fn progress_stays_within_its_range_and_a_line_within_its_length() {

@@ -31,7 +31,17 @@ fn worker() -> WorkerId {
 fn summary(outcome: AttemptOutcome, error: Option<JobError>) -> AttemptSummary {
     let charged = outcome != AttemptOutcome::Released;
     let (worker, output) = (worker(), None);
-    AttemptSummary { attempt: 1, worker, started_at: AT, ended_at: AT, outcome, charged, error, output }
+    AttemptSummary {
+        attempt: 1,
+        worker,
+        started_at: AT,
+        ended_at: AT,
+        outcome,
+        charged,
+        error,
+        output,
+        log: Vec::new(),
+    }
 }
 
 fn ended(outcome: AttemptOutcome) -> JobEnded {
@@ -161,6 +171,16 @@ fn with_outputs() -> Vec<(&'static str, JobEvent)> {
         ("retrying_with_output", JobEvent::Retrying(retrying)),
         ("failed_with_output", JobEvent::Ended(Status::Failed, ended)),
     ]
+}
+
+#[test]
+fn a_log_is_written_and_read_as_ever() {
+    let line = |from, text| LogLine::new(AT, from, text);
+    let log = vec![line(LogSource::Log, "page 5"), line(LogSource::Log, "ü")];
+    let attempts = vec![AttemptSummary { log, ..summary(AttemptOutcome::Finished, None) }];
+    let event = JobEvent::Ended(Status::Finished, JobEnded { attempts, ..ended(AttemptOutcome::Finished) });
+    assert_golden("finished_with_log", &event.encode(AT, Some(trace())).unwrap());
+    assert_eq!(JobEvent::decode(fixture("finished_with_log").as_bytes()).unwrap().data, event);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The log of a job's latest attempt: asked for at its worker while it is made, and then what its program wrote last.
+//! The log of a job's latest attempt: asked for at its worker while it is made, and then what is kept of it.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Logs {
     pub async fn tail(&self, job: &Job, most: u32) -> Result<Vec<LogLine>, ControlError> {
         match job.worker.as_ref().filter(|_| job.status == Status::Running) {
             Some(worker) => self.ask(job, worker, most).await,
-            None => Ok(of_output(job, usize::try_from(most).unwrap_or(usize::MAX))),
+            None => Ok(kept(job, usize::try_from(most).unwrap_or(usize::MAX))),
         }
     }
 
@@ -57,8 +57,16 @@ impl Logs {
     }
 }
 
-/// What the latest attempt's program wrote last: its standard output, then its standard error.
-fn of_output(job: &Job, most: usize) -> Vec<LogLine> {
+/// What is kept of the latest attempt that has ended: what its handler logged last, and what its program wrote last.
+fn kept(job: &Job, most: usize) -> Vec<LogLine> {
+    let mut all = job.attempts.last().map(|attempt| attempt.log.clone()).unwrap_or_default();
+    all.extend(of_output(job));
+    all.drain(..all.len().saturating_sub(most));
+    all
+}
+
+/// The standard output of the program, then its standard error.
+fn of_output(job: &Job) -> Vec<LogLine> {
     let text = job.result.as_deref().or(job.output.as_deref());
     let Some(output) = text.and_then(|text| serde_json::from_str::<ProgramOutput>(text).ok()) else {
         return Vec::new();
@@ -69,6 +77,5 @@ fn of_output(job: &Job, most: usize) -> Vec<LogLine> {
     };
     let mut all = lines(LogSource::Stdout, &output.stdout);
     all.extend(lines(LogSource::Stderr, &output.stderr));
-    all.drain(..all.len().saturating_sub(most));
     all
 }

@@ -1,7 +1,7 @@
 //! What attempts say while they are made: how far they are, which every replica hears by itself, and their logs, for which
 //! their workers are asked.
 //!
-//! Nothing is stored: what a program wrote is kept with its attempt's end.
+//! While they go on nothing is stored: what a handler logged last, and what a program wrote last, is kept with its attempt's end.
 
 mod logs;
 mod problems;

@@ -93,6 +93,24 @@ async fn each_replica_shows_the_log_of_a_job_while_it_runs() {
     assert!(app.stack().worker(worker).resume());
     gate.open();
     app.ended(&job).await;
+    for replica in [app.replica(0), app.replica(1)] {
+        assert_eq!(texts(&replica, &job, "").await, ["one", "two", "three"].map(|text| line("log", text)));
+        assert_eq!(texts(&replica, &job, "?tail=1").await, [line("log", "three")]);
+    }
+}
+
+#[tokio::test]
+async fn after_each_attempt_its_last_lines_are_kept_within_four_kib() {
+    let app = started().await;
+    let lines: Vec<String> = (0..200).map(|number| format!("line {number}")).collect();
+    let payload = json!({ "attempts": ["retry", "done"], "log": lines });
+    let job = app.create(&NewJob::of_kind("fault").payload(payload)).await;
+    let ended = app.ended(&job).await;
+    assert_eq!((ended.status, ended.attempt), (Status::Finished, 2), "{ended:?}");
+    let kept = texts(&app, &job, "?tail=1000").await;
+    assert!((40..60).contains(&kept.len()), "{kept:?}");
+    let all: Vec<_> = lines.iter().map(|text| line("log", text)).collect();
+    assert_eq!(kept, all[200 - kept.len()..]);
 }
 
 #[tokio::test]

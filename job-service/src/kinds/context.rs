@@ -41,10 +41,10 @@ impl Context {
         Self { worker, ..self }
     }
 
-    /// The same, of an attempt among these, where what it says is found.
+    /// The same, where what it says is kept.
     #[must_use]
-    pub fn among(self, live: &LiveAttempts) -> Self {
-        Self { said: live.attempt(self.run, self.attempt), ..self }
+    pub(crate) fn saying(self, said: Arc<Said>) -> Self {
+        Self { said, ..self }
     }
 
     /// The trace of the request that created the job.

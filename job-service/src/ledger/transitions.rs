@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::DateTime;
 use shared_events::{
     AttemptOutcome, AttemptSummary, CancelReason, JobCancel, JobCreated, JobError, JsonText, Kind, Limits,
-    Priority, Queue, RunId, ShortOutput, Status, TraceContext, WorkerId,
+    Priority, Queue, RunId, ShortOutput, Status, TraceContext, WorkerId, live::LogLine,
 };
 
 use super::model::{AttemptEnd, NextAction, Run, timestamp};
@@ -205,6 +205,15 @@ impl Run {
         }
     }
 
+    /// The same, with what the handler of the attempt that has just ended logged last.
+    #[must_use]
+    pub fn with_log(mut self, log: Vec<LogLine>) -> Self {
+        if let Some(latest) = self.attempts.last_mut() {
+            latest.log = log;
+        }
+        self
+    }
+
     fn closed(mut self, status: Status, now: DateTime, announce_by: DateTime) -> Self {
         if status == Status::Cancelled && self.reason.is_none() {
             self.reason = Some(CancelReason::Requested);
@@ -251,6 +260,7 @@ impl Run {
             charged: outcome != AttemptOutcome::Released,
             error,
             output,
+            log: Vec::new(),
         });
         let surplus = self.attempts.len().saturating_sub(ATTEMPTS_KEPT);
         self.attempts.drain(..surplus);

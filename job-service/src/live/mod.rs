@@ -1,5 +1,5 @@
-//! What attempts say while they are made: how far they are, and lines of a log. It is kept here, in memory, as long as the
-//! attempt's context is; [`tell`] brings it to the api-service.
+//! What attempts say while they are made: how far they are, and lines of a log. It is kept here, in memory, until their ends
+//! are recorded, and with these the last lines; [`tell`] brings it to the api-service meanwhile.
 //!
 //! An attempt that says nothing costs nothing here.
 
@@ -11,7 +11,7 @@ use std::{
 };
 
 use shared_events::{
-    JobProgress, RunId, Timestamp,
+    AttemptSummary, JobProgress, RunId, Timestamp,
     live::{AttemptProgress, LogLine, LogSource},
 };
 use tokio::sync::Notify;
@@ -109,6 +109,13 @@ impl Said {
         }
     }
 
+    /// What its handler has logged last, to be kept with its end. What a program wrote is in its output.
+    pub(crate) fn last_lines(&self) -> Vec<LogLine> {
+        let state = self.state();
+        let own = state.lines.iter().filter(|line| line.from == LogSource::Log);
+        LogLine::tail(own, AttemptSummary::MAX_LOG_BYTES)
+    }
+
     fn list(self: &Arc<Self>) {
         if !std::mem::replace(&mut self.state().is_listed, true) {
             self.among.listed().insert(self.run, Arc::downgrade(self));
@@ -179,6 +186,19 @@ mod tests {
             said.log(LogSource::Stderr, &"x".repeat(4000));
         }
         assert_eq!(texts(5000).len(), BYTES / 4000);
+    }
+
+    #[test]
+    fn of_all_that_was_logged_the_handlers_last_lines_go_with_the_end() {
+        let said = LiveAttempts::default().attempt(JobId::generate().run(1), 1);
+        assert_eq!(said.last_lines(), []);
+        for number in 0..LINES {
+            said.log(LogSource::Log, &number.to_string());
+            said.log(LogSource::Stdout, "a program's");
+        }
+        let lines = said.last_lines();
+        assert!(lines.len() > 40 && lines.iter().all(|line| line.from == LogSource::Log), "{}", lines.len());
+        assert_eq!(lines.last().map(|line| line.text.clone()), Some((LINES - 1).to_string()));
     }
 
     #[test]

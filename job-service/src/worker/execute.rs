@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use async_task::Task;
 use bson::DateTime;
 use service_kit::{ByteBudget, Weigh, failpoints::failpoint, retry::Backoff, telemetry::chain};
-use shared_events::{CancelReason, JobError, JsonText, Status};
+use shared_events::{CancelReason, JobError, JsonText, Status, live::LogLine};
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -25,7 +25,7 @@ use crate::{
     history::{History, HistoryEvent},
     kinds::{Context, HandlerResult, Registry},
     ledger::{AttemptEnd, Ledger, Recorded, Run},
-    live::LiveAttempts,
+    live::{LiveAttempts, Said},
     metrics,
     outbox::Relay,
     settings::WorkerSettings,
@@ -74,7 +74,9 @@ impl Executor {
         drop(guard);
         let started = Instant::now();
         metrics::started(&run);
-        let (cause, slot) = self.attempt(&mut run, stopped, slot).await;
+        // Until its end is announced, it is asked for its log.
+        let said = self.live.attempt(run.id, run.attempt);
+        let (cause, slot) = self.attempt(&mut run, &said, stopped, slot).await;
         let now = self.ledger.mongo().clock().now();
         let jitter = rand::random_range(0.0..=1.0);
         let Some(end) = attempt_end(&run, cause, now, self.settings.retry_policy(), jitter) else {
@@ -88,7 +90,8 @@ impl Executor {
         let room = self.outcomes.take(end.weight() + run.weight()).await;
         drop(slot);
         let recovered_by = active.take_recovered_by();
-        let recorded = self.record(&run, end, now, recovered_by.is_redelivery()).await;
+        let lines = said.last_lines();
+        let recorded = self.record(&run, end, lines, now, recovered_by.is_redelivery()).await;
         failpoint("job.attempt.recorded");
         drop(active);
         if let Some(ended) = recorded {
@@ -110,6 +113,7 @@ impl Executor {
     async fn attempt(
         &self,
         run: &mut Run,
+        said: &Arc<Said>,
         mut stopped: oneshot::Receiver<StopReason>,
         slot: Slot,
     ) -> (StopCause, Option<Slot>) {
@@ -118,7 +122,7 @@ impl Executor {
         let Some(grace) = self.registry.grace(&run.kind) else { return (StopCause::UnknownKind, Some(slot)) };
         let stop = CancellationToken::new();
         let mut handler = match JsonText::from_stored(std::mem::take(&mut run.payload)) {
-            Ok(payload) => self.start(run, payload, stop.clone()),
+            Ok(payload) => self.start(run, payload, said, stop.clone()),
             Err(error) => {
                 let error = JobError::new("bad_payload", error.to_string());
                 return (StopCause::Returned(Ok(HandlerResult::fail(error))), Some(slot));
@@ -166,6 +170,7 @@ impl Executor {
         &self,
         run: &Run,
         payload: JsonText,
+        said: &Arc<Said>,
         stop: CancellationToken,
     ) -> Task<Result<HandlerResult, Panic>> {
         debug!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt, job.kind = %run.kind, trace_id = trace_id(run) }, "attempt starts");
@@ -174,7 +179,7 @@ impl Executor {
         let context = Context::new(run.id, run.attempt, timeout, stop)
             .with_trace(run.trace)
             .by(run.worker.clone())
-            .among(&self.live);
+            .saying(Arc::clone(said));
         let (registry, kind) = (self.registry.clone(), run.kind.clone());
         if run.lost >= isolate::SUSPICIOUS {
             return self.handlers.spawn(async move { isolate::run(&kind, context, payload).await });
@@ -183,10 +188,17 @@ impl Executor {
     }
 
     /// Records the outcome, however long the database is away: only a refusal ends that.
-    async fn record(&self, run: &Run, end: AttemptEnd, now: DateTime, by_redelivery: bool) -> Option<Run> {
+    async fn record(
+        &self,
+        run: &Run,
+        end: AttemptEnd,
+        log: Vec<LogLine>,
+        now: DateTime,
+        by_redelivery: bool,
+    ) -> Option<Run> {
         let announce_by = self.relay.announce_by();
         let after = |end| {
-            let ended = run.ended(end, now, announce_by);
+            let ended = run.ended(end, now, announce_by).with_log(log.clone());
             if by_redelivery { ended.recovered_by_redelivery() } else { ended }
         };
         let mut ended = Arc::new(after(end));

@@ -19,6 +19,7 @@ fn the_largest_events_are_within_what_the_broker_takes() {
         charged: false,
         error: Some(longest()),
         output: None,
+        log: Vec::new(),
     };
     let attempts: Vec<AttemptSummary> = (u32::MAX - 99..=u32::MAX).map(attempt).collect();
     let result = JsonText::from_stored(format!("\"{}\"", "x".repeat(MAX_JSON_BYTES - 2))).ok();

@@ -37,6 +37,7 @@ impl Weigh for Run {
         let attempts = self.attempts.iter().map(|attempt| {
             150 + attempt.error.as_ref().map_or(0, message)
                 + attempt.output.as_ref().map_or(0, ShortOutput::encoded_len)
+                + attempt.log_len()
         });
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let texts = self.payload.len() + length(&self.result) + length(&self.output);

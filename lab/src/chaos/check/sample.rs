@@ -166,6 +166,7 @@ fn only_run(record: &Record) -> RunId {
 fn summary(attempt: u32, outcome: AttemptOutcome) -> AttemptSummary {
     AttemptSummary {
         output: None,
+        log: Vec::new(),
         attempt,
         worker: WorkerId::from("host-7-abc".to_owned()),
         started_at: Timestamp::from_millis(0),
