@@ -55,6 +55,9 @@ pub struct Run {
     /// When the claim ends unless it is renewed; means something only while running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<DateTime>,
+    /// When a run that waits for a slot of its kind, with no attempt yet, is to end instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<DateTime>,
     /// When the next attempt may start; means something only while queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_at: Option<DateTime>,

@@ -18,6 +18,8 @@ pub enum NextStep {
     LookUp,
     /// Its lease has ended and it may not be tried again, or is to be cancelled: end it.
     GiveUp,
+    /// Its time to start is over, and nobody has begun it: end it.
+    Expire,
     /// Nothing: somebody runs it, or its time has not come. The ledger knows when.
     Leave,
     /// It has ended: tell so again.
@@ -47,6 +49,9 @@ pub fn next_step(run: &Run, now: DateTime, me: &WorkerId, here: Here, may_take_o
         Status::Scheduled => NextStep::Leave,
         Status::Queued if run.next_at.is_some_and(|next_at| next_at > now) => NextStep::Leave,
         Status::Queued if run.cancel_requested.is_some() => NextStep::GiveUp,
+        Status::Queued if run.attempt == 0 && run.start_by.is_some_and(|start_by| start_by <= now) => {
+            NextStep::Expire
+        }
         Status::Queued => NextStep::Claim,
         Status::Running if here == Here::Runs => NextStep::Leave,
         Status::Running if run.lease_until.is_some_and(|until| until > now) => {
@@ -147,6 +152,20 @@ mod tests {
             running().ended(AttemptEnd::Retry(JobError::new("planned", ""), at(10), None), at(1), at(6));
         assert_eq!(look(&waiting, 9), NextStep::Leave);
         assert_eq!(look(&waiting, 10), NextStep::Claim);
+    }
+
+    #[test]
+    fn what_waited_for_a_slot_for_too_long_ends_without_an_attempt() {
+        let waits = Run {
+            status: Status::Queued,
+            attempt: 0,
+            worker: None,
+            next_at: Some(at(0)),
+            start_by: Some(at(10)),
+            ..running()
+        };
+        assert_eq!((look(&waits, 9), look(&waits, 10)), (NextStep::Claim, NextStep::Expire));
+        assert_eq!(look(&Run { attempt: 1, ..waits }, 10), NextStep::Claim, "an attempt has begun in time");
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl Run {
     #[must_use]
     pub fn waiting(announced: &JobCreated, trace: Option<TraceContext>, now: DateTime) -> Self {
         Self::unless_over(announced, trace, now, |run| Self {
+            start_by: announced.start_by.map(|start_by| DateTime::from_millis(start_by.millis())),
             next_at: Some(now),
             next_action: Some(NextAction::Run),
             next_action_at: Some(now),
@@ -97,6 +98,7 @@ impl Run {
             worker: None,
             started_at: None,
             lease_until: None,
+            start_by: None,
             next_at: None,
             next_action: None,
             next_action_at: None,

@@ -292,6 +292,10 @@ impl Core {
                     self.indeterminate.add([run.id]);
                     done.push(Claimed::left(&run, now));
                 }
+                NextStep::Expire => {
+                    let next = run.expired(now);
+                    changes.push((run, next));
+                }
                 NextStep::LookUp => {
                     self.indeterminate.add([run.id]);
                     done.push(Claimed::left(&run, now));

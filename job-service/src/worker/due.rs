@@ -111,11 +111,14 @@ pub(super) async fn claim_of_kind(
     left.into_iter().for_each(Slot::release);
     let (runs, more) = found?;
     let claimed = runs.len();
-    if more {
-        worker.kind_slots.one_waits(kind);
-    } else {
-        worker.kind_slots.none_waits(kind, mark);
+    match (more, claimed) {
+        (false, _) => worker.kind_slots.none_waits(kind, mark),
+        (true, 1..) => worker.kind_slots.one_waits(kind),
+        // What can not be read is passed over by the next look.
+        (true, 0) => {}
     }
+    // Who came during this look found no slot, and is waiting now.
+    worker.kind_slots.look_again(kind);
     go_on(worker, runs, slots.into_iter());
     Ok(Found { claimed, more })
 }

@@ -153,6 +153,24 @@ async fn a_container_over_its_time_is_told_and_then_killed() {
 }
 
 #[tokio::test]
+async fn however_much_it_writes_the_end_is_kept_and_little_of_the_worker() {
+    let Some(engine) = Engine::find("however much it writes").await else { return };
+    let app = App::start(stack().workers(1)).await;
+    let flood = script(&["head -c 300m /dev/zero | tr '\\0' x", "echo; echo the end"]).timeout_s(120);
+    let job = app.ended_within(&app.create(&flood).await, 3 * SOON).await;
+    let stdout = &job.result.as_ref().unwrap()["stdout"];
+    assert_eq!((&stdout["bytes"], &stdout["cut"]), (&json!(300 * 1024 * 1024 + 9), &json!(true)), "{job:?}");
+    assert!(text(&job, "stdout").ends_with("xx\nthe end\n"));
+    let pid = app.stack().worker(0).pid().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let most_kib: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(most_kib < 300 * 1024, "{most_kib} KiB");
+    println!("worker: at most {most_kib} KiB");
+    engine.has_nothing_of(&[&job.id]).await;
+}
+
+#[tokio::test]
 async fn its_lines_are_its_log_while_it_runs_and_a_cancel_stops_it() {
     let Some(engine) = Engine::find("its lines are its log").await else { return };
     let app = STACK.app().await;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::{
     GRACE,
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, Output},
 };
 use crate::kinds::{
     Context,
@@ -32,12 +32,21 @@ pub(super) struct Ended {
     pub(super) out_of_memory: bool,
 }
 
-/// Starts a container that has been created, and waits for its end.
-pub(super) async fn to_its_end(engine: &Engine, name: &str, context: &Context) -> Result<Ended, EngineError> {
-    let mut written = Written::default();
-    let mut output = engine.output(name).await?;
-    let began = Instant::now();
+/// Starts a container that has been created; what it writes from then on.
+pub(super) async fn begin(engine: &Engine, name: &str) -> Result<Output, EngineError> {
+    let output = engine.output(name).await?;
     engine.start(name).await?;
+    Ok(output)
+}
+
+/// Waits for the end of one that was begun.
+pub(super) async fn to_its_end(
+    engine: &Engine,
+    name: &str,
+    mut output: Output,
+    context: &Context,
+) -> Result<Ended, EngineError> {
+    let (mut written, began) = (Written::default(), Instant::now());
     let mut ended = pin!(engine.ended(name));
     let mut stopping = pin!(Fuse::terminated());
     let mut tick = tokio::time::interval(EVERY);

@@ -123,9 +123,12 @@ impl Handler for ContainerHandler {
             Ok(engine) => engine,
             Err(result) => return result,
         };
-        let followed = follow::to_its_end(&engine, &labels.name(), context).await;
-        let result = match followed {
-            Ok(ended) => result::of(&container, &ended),
+        let result = match follow::begin(&engine, &labels.name()).await {
+            Ok(output) => match follow::to_its_end(&engine, &labels.name(), output, context).await {
+                Ok(ended) => result::of(&container, &ended),
+                Err(error @ EngineError::Away(_)) => unavailable(&error),
+                Err(error) => HandlerResult::retry(JobError::new("container_lost", error.to_string())),
+            },
             Err(error) => not_started(error),
         };
         if let Err(error) = engine.remove(&labels.name()).await {

@@ -164,7 +164,12 @@ impl KindSlots {
     pub(super) fn one_waits(&self, kind: &Kind) {
         let Some(of) = self.0.kinds.get(kind) else { return };
         of.waiting.store(self.0.marks.fetch_add(1, Ordering::AcqRel), Ordering::Release);
-        if of.free.available_permits() > 0 {
+        self.look_again(kind);
+    }
+
+    /// Has somebody look for runs of the kind, where any are known to wait though there is a slot.
+    pub(super) fn look_again(&self, kind: &Kind) {
+        if self.0.kinds.get(kind).is_some_and(OfKind::could_start) {
             self.0.changed.notify_one();
         }
     }
@@ -183,8 +188,7 @@ impl KindSlots {
 
     /// The kinds of which runs wait though there is a slot.
     pub(super) fn to_start(&self) -> Vec<Kind> {
-        let is_free = |of: &OfKind| of.has_waiting() && of.free.available_permits() > 0;
-        self.0.kinds.iter().filter(|(_, of)| is_free(of)).map(|(kind, _)| kind.clone()).collect()
+        self.0.kinds.iter().filter(|(_, of)| of.could_start()).map(|(kind, _)| kind.clone()).collect()
     }
 
     /// From now on slots are handed over.
@@ -235,6 +239,10 @@ impl KindSlots {
 impl OfKind {
     fn has_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire) != 0
+    }
+
+    fn could_start(&self) -> bool {
+        self.has_waiting() && self.free.available_permits() > 0
     }
 }
 
