@@ -2,6 +2,7 @@
 //! `cargo test -p e2e gaps::` runs the tests of one file.
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod any_request;
 mod batches;
 mod blocking;
@@ -15,6 +16,7 @@ mod clients;
 mod commands;
 mod containers;
 mod crashes;
+mod dashboards;
 mod dead_connections;
 mod delayed;
 mod deleted_jobs;

@@ -22,8 +22,9 @@ use super::{FAMILIES, Family, TEXT, own, runtime};
 /// How often values of histograms are put together; until then each takes its own room.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long what is looked up for a scrape may take; what takes longer keeps its older value.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long a scrape waits for what is looked up for it. What takes longer keeps its older value until then: what there is to see
+/// has to be seen above all while a database hangs.
+const LOOK_LIMIT: Duration = Duration::from_millis(200);
 
 /// Whether anybody counts.
 static IS_ON: AtomicBool = AtomicBool::new(false);
@@ -31,7 +32,21 @@ static IS_ON: AtomicBool = AtomicBool::new(false);
 /// What is looked up for each scrape.
 static LOOKS: Mutex<Vec<Look>> = Mutex::new(Vec::new());
 
-type Look = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+/// Something to look up, once at a time.
+#[derive(Clone)]
+struct Look {
+    look: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+    under_way: Arc<AtomicBool>,
+}
+
+impl Look {
+    async fn run(self) {
+        if !self.under_way.swap(true, Ordering::Relaxed) {
+            (self.look)().await;
+            self.under_way.store(false, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Whether anybody counts.
 #[must_use]
@@ -42,7 +57,7 @@ pub fn is_on() -> bool {
 /// Has something looked up before each scrape. Where nobody counts, it never is.
 pub fn at_scrape<F: Future<Output = ()> + Send + 'static>(look: impl Fn() -> F + Send + Sync + 'static) {
     if is_on() {
-        let look: Look = Arc::new(move || Box::pin(look()));
+        let look = Look { look: Arc::new(move || Box::pin(look())), under_way: Arc::default() };
         LOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(look);
     }
 }
@@ -98,8 +113,7 @@ pub fn start(address: SocketAddr, families: &[&dyn Family]) -> anyhow::Result<()
 impl Exporter {
     async fn text(&self) -> String {
         let looks: Vec<Look> = LOOKS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let looking = join_all(looks.iter().map(|look| self.runtime.spawn(look())));
-        // What is late comes with the next scrape.
+        let looking = join_all(looks.into_iter().map(|look| self.runtime.spawn(look.run())));
         let _ = tokio::time::timeout(LOOK_LIMIT, looking).await;
         runtime::look(&self.runtime);
         self.process.collect();
