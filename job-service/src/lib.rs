@@ -138,7 +138,7 @@ impl App {
             origins: Origins::default(),
             messages: Arc::new(MessageReader::new(streams::JOBS, clock, wait)),
         };
-        metrics::watch(&worker.slots, concurrency, &ledger);
+        metrics::watch(&worker);
         let retention = Retention { ledger, kept };
         Ok(Self { worker, control, retention, common, health, address })
     }

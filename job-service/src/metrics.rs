@@ -1,14 +1,16 @@
 //! What the job-service counts besides what every service does.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use service_kit::metrics::{
     Counters, Family, GROUP_MEMBERS, Gauges, Histograms, LONG, Names, at_scrape, is_on,
 };
 use shared_events::{AttemptOutcome, Status, Timestamp};
-use tokio::sync::Semaphore;
 
-use crate::ledger::{Ledger, Run};
+use crate::{
+    ledger::Run,
+    worker::{KindUse, Worker},
+};
 
 static QUEUES: Names = Names::up_to(100);
 static KINDS: Names = Names::up_to(100);
@@ -42,7 +44,7 @@ static WAIT_SECONDS: Histograms<1> = Histograms::histograms(
     "hasty_job_wait_seconds",
     ["queue"],
     LONG,
-    "from a run's announcement (after its creation, or its due time) to its first claim, by the two services' clocks",
+    "from a run's announcement (after its creation, or its due time) to its first claim, by the two services' clocks; without those that had to wait for a slot of their kind",
 );
 
 static LEASES_LOST: Counters<1> = Counters::counters(
@@ -55,7 +57,16 @@ static SLOTS: Gauges<0> =
     Gauges::gauges("hasty_slots", [], "how many attempts this worker makes at once (`WORKER_CONCURRENCY`)");
 
 static SLOTS_USED: Gauges<0> =
-    Gauges::gauges("hasty_slots_used", [], "how many it makes now, or is about to");
+    Gauges::gauges("hasty_slots_used", [], "how many it makes now, blocked ones included");
+
+static KIND_SLOTS: Gauges<1> = Gauges::gauges(
+    "hasty_kind_slots",
+    ["kind"],
+    "of a kind with slots of its own, how many attempts this worker makes at once (`KIND_SLOTS`)",
+);
+
+static KIND_SLOTS_USED: Gauges<1> =
+    Gauges::gauges("hasty_kind_slots_used", ["kind"], "how many of these are taken");
 
 static OUTBOX_WAITING: Gauges<0> = Gauges::gauges(
     "hasty_outbox_waiting",
@@ -79,6 +90,8 @@ pub static FAMILIES: &[&dyn Family] = &[
     &LEASES_LOST,
     &SLOTS,
     &SLOTS_USED,
+    &KIND_SLOTS,
+    &KIND_SLOTS_USED,
     &OUTBOX_WAITING,
     &OUTBOX_OVERDUE_SECONDS,
 ];
@@ -146,16 +159,22 @@ pub(crate) fn cancels(members: usize) {
 }
 
 /// Has slots and the outbox looked at before each scrape.
-pub(crate) fn watch(slots: &Arc<Semaphore>, all: usize, ledger: &Ledger) {
+pub(crate) fn watch(worker: &Worker) {
     // What has its alert is there from the start: an increase from nothing is none.
     for reason in ["taken_over", "superseded"] {
         LEASES_LOST.add([reason], 0);
     }
-    let (slots, ledger) = (Arc::clone(slots), ledger.clone());
+    let worker = worker.clone();
     at_scrape(move || {
-        SLOTS.set([], all as f64);
-        SLOTS_USED.set([], all.saturating_sub(slots.available_permits()) as f64);
-        let ledger = ledger.clone();
+        let Worker { executor, concurrency, kind_slots, .. } = &worker;
+        SLOTS.set([], *concurrency as f64);
+        SLOTS_USED.set([], executor.active.slots_used().min(*concurrency) as f64);
+        for KindUse { kind, limit, used } in kind_slots.used() {
+            let kind = KINDS.value(kind.as_str());
+            KIND_SLOTS.set([kind], limit as f64);
+            KIND_SLOTS_USED.set([kind], used as f64);
+        }
+        let ledger = executor.ledger.clone();
         async move {
             if let Ok((waiting, overdue)) = ledger.unannounced().await {
                 OUTBOX_WAITING.set([], waiting as f64);
