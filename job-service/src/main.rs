@@ -93,8 +93,9 @@ async fn attempt(settings: &WorkerSettings) -> anyhow::Result<()> {
 }
 
 async fn once(mut settings: Settings) -> anyhow::Result<()> {
-    // Beside a worker that has the address.
+    // Beside a worker that has the addresses.
     settings.health_addr.set_port(0);
+    settings.common.metrics_addr = None;
     let _logs = telemetry::start(&settings.common.log, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run_once(stop).await

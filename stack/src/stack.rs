@@ -204,14 +204,15 @@ impl Stack {
         Ok(node)
     }
 
-    /// Stops gently: the services, then nginx, then NATS and MongoDB. What takes too long is killed.
+    /// Stops gently: Prometheus, the services, then nginx, then NATS and MongoDB. What takes too long is killed.
     pub async fn stop(mut self) -> Result<()> {
         self.supervisor = None;
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.terminate_within(SERVERS_GRACE).await?;
+        }
         let services = self.apis.iter().chain(&self.workers);
         join_all(services.map(|service| service.terminate_within(SERVICES_GRACE))).await;
-        for server in self.prometheus.iter().chain([&self.nginx]) {
-            server.terminate_within(SERVERS_GRACE).await?;
-        }
+        self.nginx.terminate_within(SERVERS_GRACE).await?;
         let stores = [&self.nats].into_iter().chain(&self.api_mongo).chain(&self.job_mongo);
         try_join_all(stores.map(|store| store.terminate_within(SERVERS_GRACE))).await?;
         self.folder.close()
