@@ -1,5 +1,6 @@
 //! A client of Hasty's HTTP, as one in any language would be.
 
+use futures::StreamExt;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -42,9 +43,10 @@ impl Client {
         self.try_create(job).await.expect(201).job()
     }
 
-    /// As many of them at once.
+    /// So many of them, most at once.
     pub async fn create_many(&self, job: &NewJob, count: usize) -> Vec<JobView> {
-        futures::future::join_all((0..count).map(|_| self.create(job))).await
+        // Fewer at once than a replica takes in.
+        futures::stream::iter((0..count).map(|_| self.create(job))).buffered(200).collect().await
     }
 
     /// `GET /v1/jobs/{id}`.

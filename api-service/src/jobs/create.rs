@@ -10,6 +10,7 @@ use tracing::{debug, error};
 
 use super::{
     CreateError, Job, Jobs, NewJob, NextAction, Outbox,
+    admission::Admission,
     model::job_id,
     store::{Holder, Inserted, UniqueKey},
 };
@@ -28,6 +29,7 @@ pub struct Creator {
     pub(super) outbox: Arc<dyn Outbox>,
     rerun_window: Duration,
     pub(super) announce_after: Duration,
+    admission: Admission,
     runtime: Handle,
 }
 
@@ -74,7 +76,14 @@ impl Creator {
         rerun_window: Duration,
         announce_after: Duration,
     ) -> Self {
-        Self { jobs, outbox, rerun_window, announce_after, runtime: Handle::current() }
+        Self {
+            jobs,
+            outbox,
+            rerun_window,
+            announce_after,
+            admission: Admission::default(),
+            runtime: Handle::current(),
+        }
     }
 
     /// Stores the job, journaled, and has it announced.
@@ -87,24 +96,30 @@ impl Creator {
         key: Option<IdempotencyKey>,
         trace: TraceContext,
     ) -> Result<Created, CreateError> {
+        let place = self.admission.enter(1).await.ok_or(CreateError::Overloaded)?;
         let creator = self.clone();
         let member = Member { new_job, key };
-        self.to_the_end(async move { creator.store(member, trace, false).await }).await?
+        self.to_the_end(async move {
+            let _place = place;
+            creator.store(member, trace, false).await
+        })
+        .await?
     }
 
     /// The same for many, all at once, so that they share the commit; each has its own answer, in order. Of
     /// several with one key, the first is stored, and the others are answered after it.
     ///
     /// # Errors
-    /// [`CreateError::BrokeOff`]: nothing is known of any of them.
+    /// [`CreateError::Overloaded`]: none of them is there. [`CreateError::BrokeOff`]: nothing is known of any of them.
     pub async fn create_all<E: From<CreateError> + Send + 'static>(
         &self,
         members: Vec<Result<Member, E>>,
         trace: TraceContext,
     ) -> Result<Vec<Result<Created, E>>, CreateError> {
+        let place = self.admission.enter(members.len()).await.ok_or(CreateError::Overloaded)?;
         let creator = self.clone();
         self.to_the_end(async move {
-            let creator = &creator;
+            let (creator, _place) = (&creator, place);
             let creating = by_key(members).into_iter().map(|alike| creator.store_in_turn(alike, trace));
             let mut created: Vec<_> = join_all(creating).await.into_iter().flatten().collect();
             created.sort_by_key(|(index, _)| *index);

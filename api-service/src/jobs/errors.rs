@@ -24,6 +24,9 @@ pub enum CreateError {
     /// The job that the same request created before is gone.
     #[error("job {0} of this idempotency key is gone")]
     Gone(JobId),
+    /// As many jobs are being created as can be, and as many requests wait for their turn as may.
+    #[error("more jobs are asked for than can be created")]
+    Overloaded,
     /// Too many announcements wait for the broker, or for room in it.
     #[error("too many jobs of this queue wait for the broker")]
     OutboxFull,
@@ -44,7 +47,7 @@ impl CreateError {
     pub const fn is_of_the_service(&self) -> bool {
         match self {
             Self::DuplicateObject { .. } | Self::KeyReused(_) | Self::Gone(_) => false,
-            Self::OutboxFull | Self::Contended | Self::BrokeOff | Self::Store(_) => true,
+            Self::Overloaded | Self::OutboxFull | Self::Contended | Self::BrokeOff | Self::Store(_) => true,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Jobs: what a client asked for, and how far it has come.
 
+mod admission;
 mod announced;
 mod batch;
 mod bulk;

@@ -77,6 +77,16 @@ pub(super) const OUTBOX_FULL: ProblemType = ProblemType {
     remedy: "Try again after `Retry-After`.",
 };
 
+/// 503.
+pub(super) const OVERLOADED: ProblemType = ProblemType {
+    code: "overloaded",
+    status: 503,
+    title: "More jobs are asked for than can be created",
+    meaning: "As many jobs are being created as can be at once, and as many requests wait for their turn as may, or this one \
+              has waited for five seconds. Nothing was stored.",
+    remedy: "Try again after `Retry-After`, each time later, and not all clients at once.",
+};
+
 /// All of them.
 pub const PROBLEM_TYPES: &[&ProblemType] = &[
     &JOB_NOT_FOUND,
@@ -87,6 +97,7 @@ pub const PROBLEM_TYPES: &[&ProblemType] = &[
     &JOB_GONE,
     &IDEMPOTENCY_KEY_REUSED,
     &OUTBOX_FULL,
+    &OVERLOADED,
 ];
 
 impl From<CreateError> for Problem {
@@ -98,6 +109,7 @@ impl From<CreateError> for Problem {
             }
             CreateError::KeyReused(holder) => Self::new(&IDEMPOTENCY_KEY_REUSED).with("job_id", holder),
             CreateError::Gone(id) => Self::new(&JOB_GONE).with("job_id", id),
+            CreateError::Overloaded => Self::new(&OVERLOADED).retry_after(1),
             CreateError::OutboxFull => Self::new(&OUTBOX_FULL).retry_after(OUTBOX_RETRY_S),
             CreateError::Contended => Self::unavailable("the object's dedup key changes hands too quickly"),
             CreateError::BrokeOff => Self::unavailable("creating the job broke off"),
@@ -130,7 +142,7 @@ impl From<LifecycleError> for Problem {
 
 route_problems! {
     /// Creating a job.
-    CreateProblems: DUPLICATE_OBJECT, JOB_GONE, IDEMPOTENCY_KEY_REUSED, OUTBOX_FULL;
+    CreateProblems: DUPLICATE_OBJECT, JOB_GONE, IDEMPOTENCY_KEY_REUSED, OUTBOX_FULL, OVERLOADED;
     /// Reading a job.
     ReadProblems: JOB_NOT_FOUND;
     /// Cancelling a job.

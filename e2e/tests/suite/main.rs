@@ -4,6 +4,7 @@
 
 mod alerts;
 mod any_request;
+mod backup;
 mod batches;
 mod blocking;
 mod broker_files;
