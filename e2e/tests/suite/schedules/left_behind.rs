@@ -171,10 +171,12 @@ async fn of_a_day_without_anybody_the_last_hour_is_made_up_for_and_the_rest_reco
 async fn a_firing_for_which_there_is_no_room_in_time_is_given_up_for_ever() {
     let replica = Replica::start().await;
     replica.outbox.is_full.store(true, Ordering::Relaxed);
-    let due = now_ms() + 5;
+    let due = now_ms() - 1000;
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(due) * 1_000_000).unwrap();
-    replica.create("full", &json!({ "at": at.format(&Rfc3339).unwrap(), "catch_up_s": 0 })).await;
-    // The database's clock decides for how long there may be no room; it has gone on by then.
+    let when = json!({ "at": at.format(&Rfc3339).unwrap(), "catch_up_s": 0 });
+    let schedule = replica.create("full", &when).await;
+    made_at(&replica, &schedule, due - MINUTE_MS).await;
+    // The database's clock decides for how long there may be no room: it is a second further.
     let given_up = || async {
         replica.round(due).await;
         let firing = replica.only_firing().await;
