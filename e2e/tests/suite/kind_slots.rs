@@ -88,12 +88,10 @@ async fn what_waits_for_a_slot_can_be_cancelled_and_expires() {
     let app = App::start(with_slots("fault:1").workers(1)).await;
     let gate = Gate::new();
     let first = app.running(&app.create(&gate.job()).await).await;
-    let (cancelled, expired, last) = (
-        app.create(&gate.job()).await,
-        app.create(&gate.job().with("start_within_s", 2)).await,
-        app.create(&gate.job()).await,
-    );
-    wait_for_slots(&app, 3).await;
+    let (cancelled, last) = (app.create(&gate.job()).await, app.create(&gate.job()).await);
+    wait_for_slots(&app, 2).await;
+    // It may be over before it is seen to wait.
+    let expired = app.create(&gate.job().with("start_within_s", 2)).await;
     let shown = |worker: &e2e::WorkerView| {
         worker.kind_slots == json!([{ "kind": "fault", "slots": 1, "slots_used": 1 }])
     };
