@@ -42,7 +42,7 @@ enum Answer {
 }
 
 impl Answers {
-    fn of(answers: Vec<(Answer, Duration)>, time: Duration) -> Self {
+    fn of(answers: &[(Answer, Duration)], time: Duration) -> Self {
         let took = |which: fn(&Answer) -> bool| {
             let of_these = answers.iter().filter(move |(answer, _)| which(answer));
             Latencies::of(of_these.map(|(_, took)| *took)).percentiles()
@@ -52,7 +52,7 @@ impl Answers {
             took(|answer| matches!(answer, Answer::Refused { .. })),
         );
         let (mut without_retry_after, mut others) = (0, BTreeMap::new());
-        for (answer, _) in &answers {
+        for (answer, _) in answers {
             match answer {
                 Answer::Accepted | Answer::Refused { has_retry_after: true } => {}
                 Answer::Refused { .. } => without_retry_after += 1,
@@ -139,7 +139,7 @@ pub(super) async fn steadily(address: SocketAddr, rate: f64, time: Duration) -> 
     while let Some(answer) = clients.join_next().await {
         answers.push(answer?);
     }
-    Ok(Answers::of(answers, took))
+    Ok(Answers::of(&answers, took))
 }
 
 async fn one(address: SocketAddr, request: &[u8], idle: &Mutex<Vec<Connection>>) -> (Answer, Duration) {
