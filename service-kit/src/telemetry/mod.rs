@@ -1,6 +1,6 @@
 //! Logs: one JSON object a line, or readable text on a terminal; besides, the same JSON over TCP and into files.
 //!
-//! What goes over TCP or into files waits in a [`queue`] of bounded size for a thread of its own: whoever logs never waits.
+//! What goes over TCP or into files waits in a queue of bounded size for a thread of its own: whoever logs never waits.
 
 mod files;
 mod lines;
