@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::{Client, JobView, LedgerRun, Status};
 
 /// How long a condition may take that needs nobody's time-out.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 const LINES_SHOWN: usize = 25;
 
 /// A running stack and a client of its nginx; whatever the client can do can be called on it.

@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{App, JobView, app::collection};
 
 /// Longer than a dead letter waits for its next look, and an event for its next delivery.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An event of this type about a job, as `source` would write it.
 #[must_use]

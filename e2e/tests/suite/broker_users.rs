@@ -6,7 +6,7 @@ use async_nats::ConnectOptions;
 use e2e::App;
 use stack::{Node, Stack, broker, poll};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(120);
 
 /// Every test that has an [`App`] ends with the question whether NATS refused anything.
 #[tokio::test]

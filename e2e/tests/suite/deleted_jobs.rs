@@ -13,7 +13,7 @@ use stack::{Stack, poll};
 /// Nothing goes here but what is deleted.
 static LASTING: Shared = Shared::new(|| Stack::builder().api(2).workers(1));
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 pub(super) async fn create_with_key(app: &App, key: &str, body: &Value) -> Answer {
     app.send(app.request(Method::POST, "/v1/jobs").header("Idempotency-Key", key).json(body)).await

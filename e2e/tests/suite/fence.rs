@@ -7,7 +7,7 @@ use bson::{DateTime, Document, doc};
 use e2e::{App, HISTORY, JobView, NewJob};
 use stack::{Builder, Stack, poll};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn an_outcome_with_the_right_attempt_of_the_wrong_worker_is_refused() {

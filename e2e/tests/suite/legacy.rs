@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 static STACK: Shared = Shared::new(|| Stack::builder().api(2).workers(1).env("WORKER_FAULTS", true));
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 const SECONDS_SLEPT: std::ops::RangeInclusive<f64> = 15.0..=45.0;
 

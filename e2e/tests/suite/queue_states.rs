@@ -7,7 +7,7 @@ use e2e::{App, Gate, NewJob};
 use serde_json::{Value, json};
 use stack::{Stack, poll};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 async fn queue(app: &App, name: &str) -> Value {
     app.get(&format!("/v1/queues/{name}")).await.expect(200).json()

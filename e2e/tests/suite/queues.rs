@@ -7,7 +7,7 @@ use e2e::{App, JobView, NewJob, Status};
 use serde_json::json;
 use stack::{Stack, poll};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 /// How many announcements may wait in the database.
 const OUTBOX_MAX: u64 = 40;

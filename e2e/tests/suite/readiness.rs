@@ -8,7 +8,7 @@ use futures::future::join_all;
 use mongodb::Database;
 use stack::{Node, Stack, poll};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 /// How long a service believes what a write has shown.
 const KNOWN_FOR: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use stack::{Stack, poll};
 
 use super::deleted_jobs::{create_with_key, delete, stored_id};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 /// MongoDB looks for what its TTL indexes say is over once a minute, and takes its time.
 const TTL: Duration = Duration::from_secs(180);

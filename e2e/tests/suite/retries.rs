@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use stack::{Stack, poll};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 // A replica set, since one of the tests has an open transaction.
 static STACK: Shared = Shared::new(|| {

@@ -10,7 +10,7 @@ use stack::{Stack, poll};
 
 use super::broker_files::{copy, replace, stream_folder};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 /// No consumer gets it again, so it would take room for as long as the stream keeps messages.
 #[tokio::test]
