@@ -81,9 +81,9 @@ pub(super) const OUTBOX_FULL: ProblemType = ProblemType {
 pub(super) const OVERLOADED: ProblemType = ProblemType {
     code: "overloaded",
     status: 503,
-    title: "More jobs are asked for than can be created",
+    title: "Too much is asked for at once",
     meaning: "As many jobs are being created as can be at once, and as many requests wait for their turn as may, or this one \
-              has waited for five seconds. Nothing was stored.",
+              has waited for five seconds; or nginx lets no more through. Nothing was stored.",
     remedy: "Try again after `Retry-After`, each time later, and not all clients at once.",
 };
 

@@ -51,6 +51,7 @@ mod odd_requests;
 mod other_versions;
 mod outages;
 mod outputs;
+mod overload;
 mod passed_through;
 mod queue_states;
 mod queues;
