@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 
@@ -16,7 +17,11 @@ use crate::bench::latency::{Latencies, Percentiles};
 /// How many connections ask for as much as they can get.
 const CONNECTIONS: usize = 64;
 
-/// How long a client waits for an answer.
+/// How many requests of so many a second are under way at once at most, each on a connection. When a machine stands still for a
+/// second, those that become due meanwhile are sent late, and their time runs from when they were due.
+const MOST_CONNECTIONS: usize = 4000;
+
+/// How long a client waits for an answer, from when its request was due.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of the requests of some time.
@@ -118,6 +123,7 @@ pub(super) async fn at_capacity(address: SocketAddr, time: Duration) -> Result<f
 /// Sends so many a second for so long, each when it is due; waits for all answers.
 pub(super) async fn steadily(address: SocketAddr, rate: f64, time: Duration) -> Result<Answers> {
     let (request, idle) = (request(address), Arc::<Mutex<Vec<Connection>>>::default());
+    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (begun, mut sent) = (Instant::now(), 0_u64);
@@ -127,8 +133,8 @@ pub(super) async fn steadily(address: SocketAddr, rate: f64, time: Duration) -> 
         // Those that became due since, however late this comes.
         let due = (begun.elapsed().as_secs_f64() * rate) as u64;
         for _ in sent..due {
-            let (request, idle) = (Arc::clone(&request), Arc::clone(&idle));
-            clients.spawn(async move { one(address, &request, &idle).await });
+            let (request, idle, free) = (Arc::clone(&request), Arc::clone(&idle), Arc::clone(&free));
+            clients.spawn(async move { one(address, &request, &idle, &free).await });
         }
         sent = due.max(sent);
         while let Some(answer) = clients.try_join_next() {
@@ -142,10 +148,16 @@ pub(super) async fn steadily(address: SocketAddr, rate: f64, time: Duration) -> 
     Ok(Answers::of(&answers, took))
 }
 
-async fn one(address: SocketAddr, request: &[u8], idle: &Mutex<Vec<Connection>>) -> (Answer, Duration) {
+async fn one(
+    address: SocketAddr,
+    request: &[u8],
+    idle: &Mutex<Vec<Connection>>,
+    free: &Semaphore,
+) -> (Answer, Duration) {
     let begun = Instant::now();
-    let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let asking = async {
+        let _one = free.acquire().await?;
+        let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match kept {
             Some(connection) => connection,
             None => Connection::open(address).await?,

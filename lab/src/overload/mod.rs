@@ -1,8 +1,8 @@
 //! `cargo lab overload`: a fresh stack is asked to create several times as many jobs as it can, for minutes, while slow
 //! clients hold connections; and what it answers, how long that takes, what memory it needs, and how soon it is itself again.
 //!
-//! Requests are sent when they are due, whatever became of those before: unlike a client that waits, an overload does not
-//! become less because answers are late.
+//! Requests are sent when they are due, whatever became of those before, on up to 4,000 connections: unlike a client that waits, an
+//! overload does not become less because answers are late.
 
 mod command;
 mod load;

@@ -76,6 +76,7 @@ error_log stderr warn;
 
 events {{
     worker_connections 8192;
+    multi_accept on;
 }}
 
 http {{
@@ -86,7 +87,7 @@ http {{
     scgi_temp_path        temp/scgi;
 
     include http.conf;
-    access_log ../logs/nginx-access.log hasty buffer=4k flush=1s;
+    access_log ../logs/nginx-access.log hasty buffer=64k flush=1s;
 
     upstream hasty_api {{
         zone hasty_api 64k;
