@@ -53,7 +53,7 @@ async fn run() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let _logs = telemetry::start(&settings.common.log, SERVICE)?;
+    let _telemetry = telemetry::start(&settings.common.log, &settings.common.traces, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

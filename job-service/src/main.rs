@@ -96,13 +96,13 @@ async fn once(mut settings: Settings) -> anyhow::Result<()> {
     // Beside a worker that has the addresses.
     settings.health_addr.set_port(0);
     settings.common.metrics_addr = None;
-    let _logs = telemetry::start(&settings.common.log, SERVICE)?;
+    let _telemetry = telemetry::start(&settings.common.log, &settings.common.traces, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run_once(stop).await
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let _logs = telemetry::start(&settings.common.log, SERVICE)?;
+    let _telemetry = telemetry::start(&settings.common.log, &settings.common.traces, SERVICE)?;
     let stop = process::on_signal()?;
     App::build(settings).await?.run(stop).await
 }

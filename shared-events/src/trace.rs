@@ -12,6 +12,9 @@ pub struct TraceContext {
     flags: u8,
 }
 
+/// The flag of a trace that is recorded.
+const SAMPLED: u8 = 1;
+
 /// The text is not a `traceparent` of version 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent: expected 00-<32 hex>-<16 hex>-<2 hex>, neither id all zeros")]
@@ -28,6 +31,32 @@ impl TraceContext {
     #[must_use]
     pub fn child(self) -> Self {
         Self { span_id: rand::random::<u64>().max(1), ..self }
+    }
+
+    /// The span with this id of the trace with this id, where neither is zero.
+    #[must_use]
+    pub fn of(trace_id: u128, span_id: u64, is_sampled: bool) -> Option<Self> {
+        let context = Self { trace_id, span_id, flags: u8::from(is_sampled) };
+        (trace_id != 0 && span_id != 0).then_some(context)
+    }
+
+    /// The ids of the trace and of the span.
+    #[must_use]
+    pub const fn ids(self) -> (u128, u64) {
+        (self.trace_id, self.span_id)
+    }
+
+    /// Whether the trace is recorded by those who record any.
+    #[must_use]
+    pub const fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The same, recorded or not.
+    #[must_use]
+    pub const fn with_sampled(self, is_sampled: bool) -> Self {
+        let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
+        Self { flags, ..self }
     }
 
     /// The trace's id, 32 hexadecimal digits: what log lines carry as `trace_id`.
@@ -96,6 +125,19 @@ mod tests {
         assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(context.child().trace_id(), context.trace_id());
         assert_ne!(context.child(), context);
+    }
+
+    #[test]
+    fn whether_a_trace_is_sampled_is_one_flag_of_several() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
+        let context: TraceContext = text.parse().unwrap();
+        assert!(context.is_sampled() && context.child().is_sampled());
+        let not = context.with_sampled(false);
+        assert!(!not.is_sampled() && not.to_string().ends_with("-02"));
+        assert_eq!(not.with_sampled(true), context);
+        let (trace_id, span_id) = context.ids();
+        assert_eq!(TraceContext::of(trace_id, span_id, true).unwrap().trace_id(), context.trace_id());
+        assert_eq!((TraceContext::of(0, 1, true), TraceContext::of(1, 0, true)), (None, None));
     }
 
     #[test]

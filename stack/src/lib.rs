@@ -29,6 +29,7 @@ mod servers;
 mod signals;
 mod stack;
 mod supervise;
+pub mod traces;
 
 pub use binaries::{Profile, build_program};
 pub use builder::Builder;

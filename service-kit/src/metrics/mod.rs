@@ -14,7 +14,8 @@ pub use family::{Counters, Description, Family, Gauges, Histograms};
 pub use names::Names;
 pub use own::{
     BROKER_CONNECTS, BROKER_PUBLISH_SECONDS, BROKER_PUBLISHES, DATABASE_CONNECTIONS, DATABASE_FAILURES,
-    DATABASE_SECONDS, FAMILIES, GROUP_MEMBERS, LOG_LINES_DROPPED, connected,
+    DATABASE_SECONDS, FAMILIES, GROUP_MEMBERS, LOG_LINES_DROPPED, TRACE_SPANS_DROPPED, TRACE_SPANS_SENT,
+    connected,
 };
 pub use snapshot::Snapshot;
 

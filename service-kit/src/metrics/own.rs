@@ -61,11 +61,25 @@ pub static LOG_LINES_DROPPED: Counters<1> = Counters::counters(
     "log lines that found no room. `to`: `tcp`, `files`",
 );
 
+/// Spans that were sent.
+pub static TRACE_SPANS_SENT: Counters<0> =
+    Counters::counters("hasty_trace_spans_sent_total", [], "spans of traces that their receiver has taken");
+
+/// Spans that were not sent.
+pub static TRACE_SPANS_DROPPED: Counters<1> = Counters::counters(
+    "hasty_trace_spans_dropped_total",
+    ["why"],
+    "spans of traces that were dropped. `why`: `full` (too many wait), `failed` (the receiver did not take them in time), `end` (of the process)",
+);
+
 /// What has its alerts is there from the start: an increase from nothing is none.
 pub(super) fn start_at_zero() {
     DATABASE_FAILURES.add([], 0);
     for to in ["tcp", "files"] {
         LOG_LINES_DROPPED.add([to], 0);
+    }
+    for why in ["full", "failed", "end"] {
+        TRACE_SPANS_DROPPED.add([why], 0);
     }
 }
 
@@ -85,6 +99,8 @@ pub static FAMILIES: &[&dyn Family] = &[
     &BROKER_CONNECTED,
     &GROUP_MEMBERS,
     &LOG_LINES_DROPPED,
+    &TRACE_SPANS_SENT,
+    &TRACE_SPANS_DROPPED,
     &runtime::THREADS,
     &runtime::TASKS,
     &runtime::QUEUED,

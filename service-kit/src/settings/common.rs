@@ -8,7 +8,7 @@ use super::Reader;
 use crate::{
     dead_letters::MAX_WAIT,
     nats::NatsSettings,
-    telemetry::{LogFilter, LogFormat, LogSettings},
+    telemetry::{LogFilter, LogFormat, LogSettings, TraceSettings},
 };
 
 /// The longest that messages of newer versions are given back, in seconds.
@@ -38,6 +38,8 @@ pub struct CommonSettings {
     pub metrics_addr: Option<SocketAddr>,
     /// What is logged, how and where.
     pub log: LogSettings,
+    /// Which spans are recorded, and where they go.
+    pub traces: TraceSettings,
 }
 
 impl CommonSettings {
@@ -89,6 +91,7 @@ impl CommonSettings {
                 .values("an address and a port")
                 .optional(),
             log: log_settings(from),
+            traces: TraceSettings::read(from),
         }
     }
 }

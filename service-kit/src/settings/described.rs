@@ -87,6 +87,12 @@ impl<'a> Setting<'a> {
         self.read::<String>("none".to_owned(), None).map(SecretString::from)
     }
 
+    /// A secret that is more than a text, or none where it is unset or empty.
+    pub fn secret_of<T: FromStr<Err: Display>>(mut self) -> Option<T> {
+        self.secrecy = Some(Secrecy::Whole);
+        self.read("none".to_owned(), None)
+    }
+
     /// A URI that may have a secret in it.
     pub fn secret_uri(mut self, default: &str) -> SecretString {
         self.secrecy = Some(Secrecy::InUri);

@@ -1,4 +1,5 @@
-//! Logs: one JSON object a line, or readable text on a terminal; besides, the same JSON over TCP and into files.
+//! Logs: one JSON object a line, or readable text on a terminal; besides, the same JSON over TCP and into files. And
+//! [`traces`].
 //!
 //! What goes over TCP or into files waits in a queue of bounded size for a thread of its own: whoever logs never waits.
 
@@ -6,16 +7,26 @@ mod files;
 mod lines;
 mod queue;
 mod tcp;
+pub mod traces;
 
 pub use tcp::Receiver;
+pub use traces::TraceSettings;
 
 use std::{fmt, io::IsTerminal, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use lines::Lines;
 use queue::Queue;
+use traces::Traces;
 
 /// The most bytes that wait for the receiver, and for the files.
 const QUEUE_BYTES: usize = 8 << 20;
@@ -110,10 +121,18 @@ pub struct LogSettings {
     pub dir_days: usize,
 }
 
-/// Lines go over TCP and into files as long as this lives. When it is dropped, what waits is sent and written, within two seconds.
+/// Lines go over TCP and into files, and spans to their receiver, as long as this lives. When it is dropped, what waits is
+/// sent and written, within two seconds each.
 #[must_use]
 #[derive(Debug)]
-pub struct Logs(Vec<Arc<Queue>>);
+pub struct Telemetry {
+    /// The first to end: what it says of that is logged.
+    _traces: Option<Traces>,
+    _logs: Logs,
+}
+
+#[derive(Debug)]
+struct Logs(Vec<Arc<Queue>>);
 
 impl Drop for Logs {
     fn drop(&mut self) {
@@ -122,11 +141,19 @@ impl Drop for Logs {
     }
 }
 
-/// Starts logging to standard output, and to where `settings` say, for this service. Only the first call in a process counts.
+/// What is logged and recorded.
+type AnyLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging to standard output, and to where `settings` say, and recording spans, for this service. Only the first call
+/// in a process counts.
 ///
 /// # Errors
 /// Where there can be no file, or TLS can not be set up.
-pub fn start(settings: &LogSettings, service: &str) -> anyhow::Result<Logs> {
+pub fn start(
+    settings: &LogSettings,
+    traces: &TraceSettings,
+    service: &'static str,
+) -> anyhow::Result<Telemetry> {
     let LogSettings { filter, format, tcp, dir, dir_days } = settings;
     let filter = EnvFilter::builder().parse_lossy(&filter.0);
     let is_terminal = std::io::stdout().is_terminal();
@@ -143,20 +170,46 @@ pub fn start(settings: &LogSettings, service: &str) -> anyhow::Result<Logs> {
     if let Some(dir) = dir {
         queues.push(files::start(dir, service, *dir_days, QUEUE_BYTES).context("LOG_DIR")?);
     }
-    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    let mut layers: Vec<AnyLayer> = Vec::new();
     if !is_json {
         layers.push(tracing_subscriber::fmt::layer().with_ansi(is_terminal).boxed());
     }
     if is_json || !queues.is_empty() {
         layers.push(json(Lines::to(queues.clone(), is_json)));
     }
+    let (traces, tracer) = traces::start(traces, service)?.unzip();
     // A test that starts several services in one process logs through the first.
-    drop(tracing_subscriber::registry().with(layers).with(filter).try_init());
-    Ok(Logs(queues))
+    match tracer {
+        None => drop(tracing_subscriber::registry().with(layers).with(filter).try_init()),
+        Some(tracer) => {
+            let layers = vec![lines_alone(layers, filter), spans(tracer)];
+            drop(tracing_subscriber::registry().with(layers).try_init());
+        }
+    }
+    Ok(Telemetry { _traces: traces, _logs: Logs(queues) })
+}
+
+/// The filter decides about lines, and not about spans that are sent; and those are in no line.
+fn lines_alone(layers: Vec<AnyLayer>, filter: EnvFilter) -> AnyLayer {
+    let is_ours =
+        |metadata: &tracing::Metadata<'_>| metadata.is_span() && metadata.target() == traces::TARGET;
+    layers.with_filter(filter.and(filter_fn(move |metadata| !is_ours(metadata)))).boxed()
+}
+
+/// Has the spans of `tracing` sent, from the level `info` on.
+fn spans(tracer: SdkTracer) -> AnyLayer {
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_context_activation(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false);
+    let are_spans = filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO);
+    spans.with_filter(are_spans.with_max_level_hint(LevelFilter::INFO)).boxed()
 }
 
 /// One JSON object a line.
-fn json(lines: Lines) -> Box<dyn Layer<Registry> + Send + Sync> {
+fn json(lines: Lines) -> AnyLayer {
     let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
     layer.with_current_span(false).with_span_list(false).with_writer(lines).boxed()
 }

@@ -55,6 +55,7 @@ impl Service<'_> {
         let own_choice = std::env::var("TOKIO_WORKER_THREADS").unwrap_or_else(|_| "1".to_owned());
         let http_threads = std::env::var("HTTP_THREADS").unwrap_or_else(|_| "1".to_owned());
         let nats_user = User::of(self.role);
+        let instance = format!("service.instance.id={name}");
         let set = [
             ("TOKIO_WORKER_THREADS", own_choice.as_str()),
             ("HTTP_THREADS", http_threads.as_str()),
@@ -63,6 +64,7 @@ impl Service<'_> {
             ("NATS_URL", self.nats_url),
             ("NATS_USER", nats_user.name),
             ("NATS_PASSWORD", nats_user.password),
+            ("OTEL_RESOURCE_ATTRIBUTES", instance.as_str()),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let metrics = self.metrics.as_ref().map(|port| format!("127.0.0.1:{}", port.number()));
