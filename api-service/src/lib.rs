@@ -19,6 +19,7 @@ pub mod schedules;
 pub mod settings;
 pub mod stats;
 pub mod status;
+pub mod traces;
 pub mod transfer;
 pub mod users;
 pub mod workers;

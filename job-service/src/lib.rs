@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod presence;
 pub mod settings;
+pub mod traces;
 pub mod worker;
 
 use secrecy::ExposeSecret;

@@ -10,10 +10,12 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
     middleware::Next,
 };
+use service_kit::telemetry::traces;
 use shared_events::TraceContext;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::request_span::RequestSpan;
 use crate::metrics;
 
 /// The header that carries a request's id.
@@ -25,8 +27,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct Context {
     /// The client's `X-Request-Id`, or a new one.
     pub request_id: String,
-    /// A span of the client's trace (`traceparent`), or of a new one.
+    /// The request's span: of the client's trace (`traceparent`), or of a new one.
     pub trace: TraceContext,
+    /// The client's own span.
+    pub(super) parent: Option<TraceContext>,
 }
 
 impl Context {
@@ -37,17 +41,17 @@ impl Context {
     }
 
     fn fresh() -> Self {
-        Self { request_id: Uuid::new_v4().to_string(), trace: TraceContext::start() }
+        Self { request_id: Uuid::new_v4().to_string(), trace: traces::enter(None), parent: None }
     }
 
     fn from_headers(request: &ServiceRequest) -> Self {
         let text = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let trace =
-            text(&TRACEPARENT).and_then(|text| text.parse::<TraceContext>().ok()).map(TraceContext::child);
+        let parent = text(&TRACEPARENT).and_then(|text| text.parse::<TraceContext>().ok());
         let request_id = text(&REQUEST_ID).filter(|id| is_sane(id)).map(str::to_owned);
         Self {
             request_id: request_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
-            trace: trace.unwrap_or_else(TraceContext::start),
+            trace: traces::enter(parent),
+            parent,
         }
     }
 }
@@ -65,8 +69,12 @@ pub(super) async fn around(
     let context = Context::from_headers(&request);
     let (method, path) = (request.method().clone(), request.path().to_owned());
     debug!(target: "http", { request.id = %context.request_id, %method, path }, "request begins");
+    let span = RequestSpan::begin(&context, &request);
     request.extensions_mut().insert(context.clone());
     let mut answer = next.call(request).await?;
+    if let Some(span) = span {
+        span.answered(&answer);
+    }
     let elapsed = started.elapsed();
     metrics::answered(&method, &answer, elapsed);
     let elapsed_ms = elapsed.as_secs_f64() * 1000.0;

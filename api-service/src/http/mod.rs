@@ -11,6 +11,7 @@ mod health;
 mod negotiation;
 pub mod problem;
 pub mod read;
+mod request_span;
 mod rest;
 pub mod room;
 mod same_site;

@@ -6,12 +6,17 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use async_trait::async_trait;
 use bson::DateTime;
+use bytes::Bytes;
 use futures::future::join_all;
 use service_kit::{
     Broker, Weigh,
     failpoints::{Safeguard, failpoint},
+    nats::{PublishError, Stored},
     retry::jittered,
-    telemetry::chain,
+    telemetry::{
+        chain,
+        traces::{self, KeyValue, SpanType},
+    },
 };
 use shared_events::{Queue, Timestamp, TraceContext, subjects};
 use tokio::sync::Notify;
@@ -26,7 +31,10 @@ use super::{
     stream_generation::StreamGenerations,
     unmarking::Unmarking,
 };
-use crate::jobs::{Announced, Generations, Job, NextAction, Outbox};
+use crate::{
+    jobs::{Announced, Generations, Job, NextAction, Outbox},
+    traces::{SEND_CANCEL, SEND_CREATED, of_job},
+};
 
 /// How many jobs a scan takes at a time.
 const SCAN: usize = 1000;
@@ -231,9 +239,10 @@ impl Relay {
     async fn publish_created(&self, job: &Job, at: DateTime) -> anyhow::Result<Option<Announced>> {
         let (before, sent) = (self.generations.numbers(), self.generations.jobs.sent());
         let created = job.announcement().context("the stored payload is not readable")?;
-        let body = created.encode(timestamp(at), job.trace.map(TraceContext::child))?;
-        let (subject, bytes) = (subjects::created(&job.queue, job.priority), body.len());
-        let stored = self.broker.publish(subject, Some(&created.id()), body).await?;
+        let trace = job.trace.map(TraceContext::child);
+        let body = created.encode(timestamp(at), trace)?;
+        let (subject, bytes, id) = (subjects::created(&job.queue, job.priority), body.len(), created.id());
+        let stored = self.publish(&SEND_CREATED, job, trace, subject, Some(&id), body).await?;
         if !stored.duplicate {
             self.shares.add(&job.queue, bytes);
         }
@@ -242,10 +251,32 @@ impl Relay {
         Ok(generation.map(|jobs| Announced { generations: Generations { jobs, ..before }, sequence, at }))
     }
 
+    /// Publishes within a span that goes along as `trace`.
+    async fn publish(
+        &self,
+        of: &'static SpanType,
+        job: &Job,
+        trace: Option<TraceContext>,
+        subject: String,
+        id: Option<&str>,
+        body: Bytes,
+    ) -> Result<Stored, PublishError> {
+        let Some((begun, trace)) = traces::begin().zip(trace.filter(|trace| trace.is_sampled())) else {
+            return self.broker.publish(subject, id, body).await;
+        };
+        let destination = KeyValue::new("messaging.destination.name", subject.clone());
+        let message = id.map(|id| KeyValue::new("messaging.message.id", id.to_owned()));
+        let stored = self.broker.publish(subject, id, body).await;
+        let span = of.span(trace, job.trace, begun).with(of_job(job)).with([destination]).with(message);
+        span.failed(stored.as_ref().err().map(|error| chain(error))).record();
+        stored
+    }
+
     async fn publish_cancel(&self, job: &Job, at: DateTime) -> anyhow::Result<Option<Announced>> {
         let (before, sent) = (self.generations.numbers(), self.generations.control.sent());
-        let body = job.cancel_event().encode(timestamp(at), job.trace.map(TraceContext::child))?;
-        let stored = self.broker.publish(subjects::cancel(&job.queue), None, body).await?;
+        let trace = job.trace.map(TraceContext::child);
+        let body = job.cancel_event().encode(timestamp(at), trace)?;
+        let stored = self.publish(&SEND_CANCEL, job, trace, subjects::cancel(&job.queue), None, body).await?;
         let generation = self.generations.control.stored(sent, stored).filter(|_| before.are_known());
         Ok(generation.map(|control| Announced {
             generations: Generations { control, ..before },

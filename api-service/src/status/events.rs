@@ -1,6 +1,6 @@
 //! Reads `JOB_EVENTS` in batches, applies them, then acks. Replicas share one durable consumer.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use async_nats::jetstream::Message;
 use service_kit::{
@@ -13,7 +13,10 @@ use service_kit::{
         messages::{MessageReader, Origin, Sorted},
     },
     retry::Backoff,
-    telemetry::chain,
+    telemetry::{
+        chain,
+        traces::{self, Group, KeyValue},
+    },
 };
 use shared_events::{
     JobEvent, batch,
@@ -33,6 +36,7 @@ use crate::{
     metrics,
     outbox::StreamStates,
     queues::{self, Ended, EndedCounts},
+    traces::{PROCESS_EVENT, UPDATE_JOBS, of_event},
 };
 
 /// Under load, the longest time from one batch of events to the next.
@@ -77,16 +81,32 @@ impl Consumer for Events {
     async fn handle(&self, messages: &[Message]) -> Handled {
         let started = Instant::now();
         self.order.check(messages);
-        let mut sorted = self.messages.sort(messages, |body| JobEvent::decode(body).map(|event| event.data));
+        let (begun, traces) = (traces::begin(), RefCell::new(Vec::new()));
+        let mut sorted = self.messages.sort(messages, |body| {
+            let event = JobEvent::decode(body)?;
+            if begun.is_some() {
+                traces.borrow_mut().push(event.traceparent);
+            }
+            Ok(event.data)
+        });
+        let spans = begun.and_then(|begun| Some(Group::begin(traces.take().into_iter())?.since(begun)));
         let mut backoff = Backoff::default();
         failpoint("api.events.read");
-        while let Err(error) = self.apply(messages, &mut sorted).await {
+        while let Err(error) = self.apply(messages, &mut sorted, spans.as_ref()).await {
             warn!(
                 error = chain(&error),
                 events = sorted.events.len(),
                 "events not applied yet; trying again"
             );
             backoff.pause().await;
+        }
+        if let Some(spans) = spans {
+            spans.end(&PROCESS_EVENT, |place, span| {
+                let event = &sorted.events[place];
+                let subject = messages[sorted.origins[place].message].subject.to_string();
+                let span = span.named(format!("process {}", event.event_type())).with(of_event(event));
+                span.with([KeyValue::new("messaging.destination.name", subject)])
+            });
         }
         metrics::applied(&sorted.events, self.store.mongo().clock().now_ms());
         failpoint("api.events.applied");
@@ -130,13 +150,23 @@ impl Events {
         }
     }
 
-    async fn apply(&self, messages: &[Message], sorted: &mut Sorted<JobEvent>) -> Result<(), StoreError> {
+    async fn apply(
+        &self,
+        messages: &[Message],
+        sorted: &mut Sorted<JobEvent>,
+        spans: Option<&Group>,
+    ) -> Result<(), StoreError> {
         let mongo = self.store.mongo();
         mongo.keep_dead_letters(&sorted.dead_letters).await?;
         if sorted.events.is_empty() {
             return Ok(());
         }
-        let applied = self.store.apply(&sorted.events).await?;
+        let update = spans.map(Group::step);
+        let applied = self.store.apply(&sorted.events).await;
+        if let Some(update) = update {
+            update.end_with(&UPDATE_JOBS, &applied, |place, span| span.with(of_event(&sorted.events[place])));
+        }
+        let applied = applied?;
         self.unmatched.add(applied.gone, &applied.unknown);
         let (mut letters, mut given_back) = (Vec::new(), Vec::new());
         for index in applied.unreadable {

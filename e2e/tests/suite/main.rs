@@ -69,6 +69,7 @@ mod stops;
 mod streams_lost;
 mod taking_what_waits;
 mod trace;
+mod traces;
 mod transfer;
 mod unreadable_documents;
 mod users;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bson::doc;
 use e2e::{App, NewJob, Status};
-use stack::{Profile, Stack, build_program, poll};
+use stack::{Profile, Stack, build_program, poll, traces::Receiver};
 use tokio::process::Command;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -139,7 +139,10 @@ async fn no_secret_is_in_anything_that_a_run_prints() {
         create_user(url);
         url.replacen("mongodb://", &format!("mongodb://hasty:{PLANTED}@"), 1) + "?authSource=admin"
     };
+    let receiver = Receiver::start().unwrap();
     let builder = Stack::builder().api(1).workers(1).env("LOG", "trace").env("WORKER_FAULTS", true);
+    let header = format!("authorization=Bearer%20{PLANTED}");
+    let builder = builder.traces(&receiver).env("OTEL_EXPORTER_OTLP_HEADERS", header);
     let app = App::start(builder.route(planted)).await;
     let wanted = NewJob::fault(&["retry", "fail"]);
     assert_eq!(app.ended_within(&app.create(&wanted).await, SOON).await.status, Status::Failed);
@@ -152,6 +155,7 @@ async fn no_secret_is_in_anything_that_a_run_prints() {
         let job = taken.await.unwrap();
         assert_eq!(app.ended_within(&job, SOON).await.status, Status::Finished);
     }
+    assert_eq!(receiver.authorization(), Some(format!("Bearer {PLANTED}")));
     for service in app.stack().apis().iter().chain(app.stack().workers()) {
         let log = fs::read(service.log().path()).unwrap();
         let log = text(&log);

@@ -16,7 +16,10 @@ use service_kit::{
         messages::{MessageReader, Origin},
     },
     retry::Backoff,
-    telemetry::chain,
+    telemetry::{
+        chain,
+        traces::{Group, KeyValue},
+    },
 };
 use shared_events::{
     DecodeError, JobCancel, batch,
@@ -33,6 +36,7 @@ use crate::{
     ledger::{CancelRequest, Cancels, Ledger},
     metrics,
     outbox::Relay,
+    traces::{PROCESS_CANCEL, of_id},
     worker::{ActiveRuns, StopReason, UNREADABLE_RUN},
 };
 
@@ -76,7 +80,15 @@ impl Consumer for Control {
         for some in pairs.chunks(AT_ONCE) {
             metrics::cancels(some.len());
             let requests: Vec<CancelRequest> = some.iter().map(|(request, _)| (*request).clone()).collect();
+            let spans = Group::begin(requests.iter().map(|request| request.trace));
             let cancels = self.insist(|| self.ledger.cancel(requests.clone())).await;
+            if let Some(spans) = spans {
+                spans.end(&PROCESS_CANCEL, |place, span| {
+                    let cancel = &requests[place].cancel;
+                    span.with(of_id(cancel.run_id()))
+                        .with([KeyValue::new("job.kind", cancel.kind.to_string())])
+                });
+            }
             failpoint("job.control.recorded");
             given_back.extend(self.leave_to_newer(messages, some, &cancels).await);
             self.carry_out(cancels).await;

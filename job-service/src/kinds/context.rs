@@ -17,6 +17,7 @@ pub struct Context {
     deadline: Instant,
     stop: CancellationToken,
     trace: Option<TraceContext>,
+    has_span: bool,
     worker: Option<WorkerId>,
     said: Arc<Said>,
 }
@@ -26,13 +27,14 @@ impl Context {
     #[must_use]
     pub fn new(run: RunId, attempt: u32, timeout: Duration, stop: CancellationToken) -> Self {
         let said = LiveAttempts::default().attempt(run, attempt);
-        Self { run, attempt, deadline: Instant::now() + timeout, stop, trace: None, worker: None, said }
+        let deadline = Instant::now() + timeout;
+        Self { run, attempt, deadline, stop, trace: None, has_span: false, worker: None, said }
     }
 
-    /// The same, of a job with this trace.
+    /// The same, of a job with this trace; `has_span` says whether that is a span of the attempt itself, which is recorded.
     #[must_use]
-    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
-        Self { trace, ..self }
+    pub fn with_trace(self, trace: Option<TraceContext>, has_span: bool) -> Self {
+        Self { trace, has_span, ..self }
     }
 
     /// The same, of an attempt that this worker makes.
@@ -51,6 +53,18 @@ impl Context {
     #[must_use]
     pub const fn trace(&self) -> Option<TraceContext> {
         self.trace
+    }
+
+    /// Whether [`Self::trace`] is a span of the attempt itself, which is recorded.
+    #[must_use]
+    pub const fn has_span(&self) -> bool {
+        self.has_span
+    }
+
+    /// What goes along with what is asked of others, as `traceparent`: the attempt's span, where that is recorded.
+    #[must_use]
+    pub fn handed_on(&self) -> Option<TraceContext> {
+        self.trace.map(|trace| if self.has_span { trace } else { trace.child() })
     }
 
     /// The worker that makes it, where that is known.

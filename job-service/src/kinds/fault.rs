@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 use shared_events::{JobError, JsonText, payloads::Payload};
+use tracing::{Instrument, info_span};
 use utoipa::ToSchema;
 
 use super::{Context, Handler, HandlerResult};
@@ -63,7 +64,7 @@ impl Handler for FaultHandler {
     type Input = Fault;
 
     async fn run(&self, context: &Context, payload: Fault) -> HandlerResult {
-        pause(payload.pause_s).await;
+        pause(payload.pause_s).instrument(info_span!("pause", seconds = payload.pause_s)).await;
         payload.log.iter().for_each(|line| context.log(line));
         if let Some(percent) = payload.percent {
             context.progress(percent, "as told");

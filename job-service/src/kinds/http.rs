@@ -11,9 +11,9 @@ use reqwest::{
 };
 use serde::Serialize;
 use service_kit::guarded_http::{Allowed, Answer, GuardedClient, HttpError, Request};
-use shared_events::{JobError, JsonText, payloads::Http};
+use shared_events::{JobError, JsonText, TraceContext, payloads::Http};
 
-use super::{Context, Handler, HandlerResult};
+use super::{Context, Handler, HandlerResult, http_span::HttpSpan};
 
 /// The longest that an answer's `Retry-After` can put off the next attempt.
 const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
@@ -38,26 +38,32 @@ impl Handler for HttpHandler {
     type Input = Http;
 
     async fn run(&self, context: &Context, http: Http) -> HandlerResult {
-        let request = match request(&http, context) {
+        let span = HttpSpan::begin(&http, context);
+        let trace = span.as_ref().map_or_else(|| context.handed_on(), |span| Some(span.context()));
+        let request = match request(&http, context, trace) {
             Ok(request) => request,
             Err(error) => return HandlerResult::fail(JobError::new("bad_payload", format!("{error:#}"))),
         };
         let answered = tokio::select! {
-            answered = self.0.send(request) => answered,
-            () = context.stopped() => return HandlerResult::Stopped(None),
+            answered = self.0.send(request) => Some(answered),
+            () = context.stopped() => None,
         };
+        if let Some(span) = span {
+            span.end(answered.as_ref());
+        }
         match answered {
-            Ok(answer) => result(&http, &answer),
-            Err(error) => failure(&error),
+            Some(Ok(answer)) => result(&http, &answer),
+            Some(Err(error)) => failure(&error),
+            None => HandlerResult::Stopped(None),
         }
     }
 }
 
-fn request(http: &Http, context: &Context) -> anyhow::Result<Request> {
+fn request(http: &Http, context: &Context, trace: Option<TraceContext>) -> anyhow::Result<Request> {
     let mut headers = HeaderMap::new();
     headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(&context.run_id().to_string())?);
-    if let Some(trace) = context.trace() {
-        headers.insert(TRACEPARENT, HeaderValue::from_str(&trace.child().to_string())?);
+    if let Some(trace) = trace {
+        headers.insert(TRACEPARENT, HeaderValue::from_str(&trace.to_string())?);
     }
     for (name, value) in &http.headers {
         headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);

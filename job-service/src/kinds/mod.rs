@@ -6,6 +6,7 @@ mod container;
 mod context;
 mod fault;
 mod http;
+mod http_span;
 mod noop;
 mod output;
 mod shuffle;

@@ -9,13 +9,19 @@ use service_kit::{
     Broker, Weigh,
     failpoints::{Safeguard, failpoint},
     retry::jittered,
-    telemetry::chain,
+    telemetry::{
+        chain,
+        traces::{self, KeyValue},
+    },
 };
-use shared_events::{Timestamp, subjects};
+use shared_events::{Timestamp, TraceContext, subjects};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::ledger::{Ledger, Run};
+use crate::{
+    ledger::{Ledger, Run},
+    traces::{SEND_EVENT, of_run},
+};
 
 /// How many runs a scan takes at a time.
 const SCAN: usize = 500;
@@ -61,9 +67,9 @@ impl Relay {
         });
     }
 
-    /// Announces that an attempt goes on, in the background; there is no outbox mark for that.
-    pub fn announce_start(&self, run: &Run) {
-        let (relay, started) = (self.clone(), Run { next_action: None, ..run.clone() });
+    /// Announces that an attempt goes on, in the background, beneath this span; there is no outbox mark for that.
+    pub fn announce_start(&self, run: &Run, trace: Option<TraceContext>) {
+        let (relay, started) = (self.clone(), Run { next_action: None, trace, ..run.clone() });
         self.tasks.spawn(async move { relay.announce_soon(started, |_| async {}).await });
     }
 
@@ -132,7 +138,8 @@ impl Relay {
     async fn publish(&self, run: &Run) -> bool {
         let Some(event) = run.announcement() else { return false };
         let now = Timestamp::from_millis(self.ledger.mongo().clock().now_ms());
-        let body = match event.encode(now, run.trace) {
+        let span = traces::begin().zip(traces::beneath(run.trace));
+        let body = match event.encode(now, span.map_or(run.trace, |(_, trace)| Some(trace))) {
             Ok(body) => body,
             Err(error) => {
                 warn!(run.id = %run.id, %error, "run has no event");
@@ -140,7 +147,14 @@ impl Relay {
             }
         };
         let subject = subjects::event(event.event_type(), &run.queue);
-        match self.broker.publish(subject, None, body).await {
+        let destination = span.map(|_| KeyValue::new("messaging.destination.name", subject.clone()));
+        let stored = self.broker.publish(subject, None, body).await;
+        if let Some((begun, trace)) = span {
+            let span = SEND_EVENT.span(trace, run.trace, begun).named(format!("send {}", event.event_type()));
+            let why = stored.as_ref().err().map(|error| chain(error));
+            span.with(of_run(run)).with(destination).failed(why).record();
+        }
+        match stored {
             Ok(_) => true,
             Err(error) => {
                 debug!(run.id = %run.id, %error, "not announced; left to the scan");

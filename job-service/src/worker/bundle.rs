@@ -24,6 +24,7 @@ use super::{
     kind_slots::Slot,
     late_ack::{PendingAck, RecoveredBy},
     origin::Origin,
+    spans::ClaimSpan,
 };
 use crate::{ledger::Run, metrics};
 
@@ -114,6 +115,7 @@ impl Worker {
             return (Claims::Settled, Some(slot));
         }
         let run_id = announced.data.run_id();
+        let span = ClaimSpan::begin(&announced);
         failpoint("job.fetch.fetched");
         let Some(guard) = self.claimer.guard(run_id) else {
             return (Claims::Again(retry_after()), Some(slot));
@@ -131,10 +133,14 @@ impl Worker {
         let announced = Announced {
             created: announced.data,
             trace: announced.traceparent,
+            span: span.as_ref().map(ClaimSpan::context),
             late_ack: false,
             waits: place.is_waiting(),
         };
         let claimed = self.claimer.claim(announced).await;
+        if let Some(span) = span {
+            span.end(claimed.as_ref().err().map(|error| chain(error)));
+        }
         if let Ok(claimed) = &claimed {
             self.count_wait(claimed, announced_at);
             failpoint("job.claim.stored");

@@ -19,6 +19,7 @@ use super::{
     kind_slots::Slot,
     late_ack::{PendingAck, RecoveredBy},
     origin::Origin,
+    spans::ClaimSpan,
 };
 use crate::{history::HistoryEvent, metrics};
 
@@ -87,6 +88,7 @@ impl Worker {
             return PendingAck::new(message, origin).ack().await;
         }
         let run_id = announced.data.run_id();
+        let span = ClaimSpan::begin(&announced);
         failpoint("job.fetch.fetched");
         self.remember_redelivery(&message, run_id);
         let Some(guard) = self.claimer.guard(run_id) else {
@@ -106,10 +108,15 @@ impl Worker {
         let announced = Announced {
             created: announced.data,
             trace: announced.traceparent,
+            span: span.as_ref().map(ClaimSpan::context),
             late_ack: true,
             waits: place.is_waiting(),
         };
-        let claimed = match self.claimer.claim(announced).await {
+        let claimed = self.claimer.claim(announced).await;
+        if let Some(span) = span {
+            span.end(claimed.as_ref().err().map(|error| chain(error)));
+        }
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(target: "job", { job.id = %run_id.job, run = run_id.run, error = chain(&error) }, "not claimed; announcement given back");

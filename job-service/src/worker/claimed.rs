@@ -18,6 +18,8 @@ pub struct Announced {
     pub created: JobCreated,
     /// Its trace.
     pub trace: Option<TraceContext>,
+    /// The span that its claim is beneath, where that is recorded.
+    pub span: Option<TraceContext>,
     /// Whether its message stays unacked while it runs; else the run has to have a time in the ledger at once.
     pub late_ack: bool,
     /// Whether there is no slot of its kind: it is not claimed, but waits in the ledger for one.

@@ -13,6 +13,7 @@ use std::{
 use service_kit::{
     GroupCommit, GroupLimits, StoreError,
     mongo::{DEADLINE, Durability},
+    telemetry::traces::Group,
 };
 use shared_events::{Kind, Queue, RunId, WorkerId};
 
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     history::{History, HistoryEvent},
     ledger::{DueKinds, DueRuns, Ledger, PACING, Run},
+    traces::{INSERT_RUNS, of_run},
 };
 
 /// See the module. Copies share it.
@@ -187,7 +189,12 @@ impl Core {
             if self.late_acks && claim.late_ack { run.recovered_by_redelivery() } else { run }
         };
         let fresh: Vec<Run> = claims.iter().map(fresh).collect();
-        let inserted = match self.ledger.insert(&fresh).await {
+        let spans = Group::begin(claims.iter().map(|claim| claim.span));
+        let inserted = self.ledger.insert(&fresh).await;
+        if let Some(spans) = spans {
+            spans.end_with(&INSERT_RUNS, &inserted, |place, span| span.with(of_run(&fresh[place])));
+        }
+        let inserted = match inserted {
             Ok(inserted) => inserted,
             Err(error) => return fresh.iter().map(|_| Err(error.clone())).collect(),
         };

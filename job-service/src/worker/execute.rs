@@ -7,7 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_task::Task;
 use bson::DateTime;
-use service_kit::{ByteBudget, Weigh, failpoints::failpoint, retry::Backoff, telemetry::chain};
+use service_kit::{
+    ByteBudget, Weigh,
+    failpoints::failpoint,
+    retry::Backoff,
+    telemetry::{chain, traces::Live},
+};
 use shared_events::{CancelReason, JobError, JsonText, Status, live::LogLine};
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +25,7 @@ use super::{
     isolate,
     kind_slots::Slot,
     late_ack::RecoveredBy,
+    spans,
 };
 use crate::{
     history::{History, HistoryEvent},
@@ -76,10 +82,19 @@ impl Executor {
         metrics::started(&run);
         // Until its end is announced, it is asked for its log.
         let said = self.live.attempt(run.id, run.attempt);
-        let (cause, slot) = self.attempt(&mut run, &said, stopped, slot).await;
+        let live = spans::attempt(&run);
+        if let Some(live) = &live {
+            // What the attempt causes is beneath it; the ledger keeps what announced the run.
+            run.trace = Some(live.context());
+        }
+        let (cause, slot) = self.attempt(&mut run, live.as_ref(), &said, stopped, slot).await;
         let now = self.ledger.mongo().clock().now();
         let jitter = rand::random_range(0.0..=1.0);
-        let Some(end) = attempt_end(&run, cause, now, self.settings.retry_policy(), jitter) else {
+        let end = attempt_end(&run, cause, now, self.settings.retry_policy(), jitter);
+        if let Some(live) = live {
+            spans::end_attempt(live, end.as_ref());
+        }
+        let Some(end) = end else {
             metrics::superseded();
             self.history.add(HistoryEvent::LeaseLost, run.id, run.attempt);
             warn!(target: "job", { job.id = %run.id.job, run = run.id.run, run.attempt = run.attempt }, "lease lost to another worker; stopped");
@@ -113,6 +128,7 @@ impl Executor {
     async fn attempt(
         &self,
         run: &mut Run,
+        live: Option<&Live>,
         said: &Arc<Said>,
         mut stopped: oneshot::Receiver<StopReason>,
         slot: Slot,
@@ -122,7 +138,7 @@ impl Executor {
         let Some(grace) = self.registry.grace(&run.kind) else { return (StopCause::UnknownKind, Some(slot)) };
         let stop = CancellationToken::new();
         let mut handler = match JsonText::from_stored(std::mem::take(&mut run.payload)) {
-            Ok(payload) => self.start(run, payload, said, stop.clone()),
+            Ok(payload) => self.start(run, live, payload, said, stop.clone()),
             Err(error) => {
                 let error = JobError::new("bad_payload", error.to_string());
                 return (StopCause::Returned(Ok(HandlerResult::fail(error))), Some(slot));
@@ -140,7 +156,8 @@ impl Executor {
                 () = &mut limit => break None,
                 () = &mut moment, if !is_announced => {
                     is_announced = true;
-                    self.relay.announce_start(run);
+                    // Beside the attempt, whose span is not there before its end, nor if this worker dies.
+                    self.relay.announce_start(run, live.map_or(run.trace, |live| Some(live.parent())));
                 }
             }
         };
@@ -169,6 +186,7 @@ impl Executor {
     fn start(
         &self,
         run: &Run,
+        live: Option<&Live>,
         payload: JsonText,
         said: &Arc<Said>,
         stop: CancellationToken,
@@ -177,14 +195,22 @@ impl Executor {
         self.history.add(HistoryEvent::Started, run.id, run.attempt);
         let timeout = Duration::from_secs(run.timeout_s.into());
         let context = Context::new(run.id, run.attempt, timeout, stop)
-            .with_trace(run.trace)
+            .with_trace(run.trace, live.is_some())
             .by(run.worker.clone())
             .saying(Arc::clone(said));
-        let (registry, kind) = (self.registry.clone(), run.kind.clone());
-        if run.lost >= isolate::SUSPICIOUS {
-            return self.handlers.spawn(async move { isolate::run(&kind, context, payload).await });
+        let (registry, kind, is_suspicious) =
+            (self.registry.clone(), run.kind.clone(), run.lost >= isolate::SUSPICIOUS);
+        let work = async move {
+            if is_suspicious {
+                isolate::run(&kind, context, payload).await
+            } else {
+                registry.run(&kind, context, &payload).await
+            }
+        };
+        match live {
+            Some(live) => self.handlers.spawn(live.around(work)),
+            None => self.handlers.spawn(work),
         }
-        self.handlers.spawn(async move { registry.run(&kind, context, &payload).await })
     }
 
     /// Records the outcome, however long the database is away: only a refusal ends that.

@@ -26,6 +26,7 @@ struct Order {
     /// How much of its time is left.
     timeout_ms: u64,
     trace: Option<TraceContext>,
+    has_span: bool,
     worker: Option<WorkerId>,
     kind: Kind,
     payload: JsonText,
@@ -81,6 +82,7 @@ pub(super) async fn run(kind: &Kind, context: AttemptContext, payload: JsonText)
         attempt: context.attempt(),
         timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         trace: context.trace(),
+        has_span: context.has_span(),
         worker: context.worker().cloned(),
         kind: kind.clone(),
         payload,
@@ -132,11 +134,11 @@ async fn ask_child(order: &Order) -> anyhow::Result<HandlerResult> {
 pub async fn serve_one(registry: &Registry) -> anyhow::Result<()> {
     // Blocking is fine: this process has nothing else to do.
     let order = std::io::read_to_string(std::io::stdin()).context("could not read the order")?;
-    let Order { run, attempt, timeout_ms, trace, worker, kind, payload } =
+    let Order { run, attempt, timeout_ms, trace, has_span, worker, kind, payload } =
         serde_json::from_str(&order).context("the order is not readable")?;
     let timeout = Duration::from_millis(timeout_ms);
-    let context =
-        AttemptContext::new(run, attempt, timeout, CancellationToken::new()).with_trace(trace).by(worker);
+    let context = AttemptContext::new(run, attempt, timeout, CancellationToken::new());
+    let context = context.with_trace(trace, has_span).by(worker);
     let answer: Answer = registry.run(&kind, context, &payload).await.into();
     let answer = serde_json::to_vec(&answer)?;
     let mut output = std::io::stdout().lock();

@@ -26,6 +26,7 @@ mod origin;
 mod pull;
 pub mod recover;
 mod round;
+mod spans;
 mod taking;
 mod ticks;
 mod wind_down;

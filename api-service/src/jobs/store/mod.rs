@@ -18,7 +18,11 @@ pub(super) use runs::EARLIER_BYTES;
 use std::{sync::Arc, time::Duration};
 
 use bson::{DateTime, Uuid, doc};
-use service_kit::{GroupCommit, GroupLimits, Mongo, StoreError, Weigh, mongo::DEADLINE, telemetry::chain};
+use service_kit::{
+    GroupCommit, GroupLimits, Mongo, StoreError, Weigh,
+    mongo::DEADLINE,
+    telemetry::{chain, traces::Group},
+};
 use shared_events::JobId;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,7 @@ use super::{
     Job,
     model::{LARGE, stored_id},
 };
+use crate::traces::{INSERT_JOBS, of_job};
 
 /// Jobs, and stubs of those that are gone.
 pub const JOBS: &str = "jobs";
@@ -184,7 +189,12 @@ fn by_id(id: JobId) -> bson::Document {
 
 async fn commit_inserts(mongo: Mongo, jobs: Vec<Arc<Job>>) -> Vec<Result<Inserted, StoreError>> {
     let documents: Vec<&Job> = jobs.iter().map(Arc::as_ref).collect();
-    let inserted = match mongo.insert_many(JOBS, &documents).await {
+    let spans = Group::begin(jobs.iter().map(|job| job.trace));
+    let inserted = mongo.insert_many(JOBS, &documents).await;
+    if let Some(spans) = spans {
+        spans.end_with(&INSERT_JOBS, &inserted, |place, span| span.with(of_job(&jobs[place])));
+    }
+    let inserted = match inserted {
         Ok(inserted) => inserted,
         Err(error) => return jobs.iter().map(|_| Err(error.clone())).collect(),
     };

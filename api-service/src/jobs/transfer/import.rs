@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use service_kit::telemetry::{chain, traces};
 use shared_events::JobId;
 
 use super::{
     super::{CreateError, Jobs, NextAction, Outbox, store::Inserted},
     JobLine,
 };
-use crate::http::read::Both;
+use crate::{
+    http::read::Both,
+    traces::{IMPORT, of_job},
+};
 
 /// Takes jobs in that were exported.
 #[derive(Clone)]
@@ -45,9 +49,15 @@ impl Importer {
             return Err(CreateError::OutboxFull);
         }
         let delay = if mark == NextAction::Announce { self.announce_after } else { Duration::ZERO };
+        let begun = traces::begin();
         let job = Arc::new(past.into_job(new_job, mark, now, clock.after(delay)));
+        let inserted = self.jobs.insert(Arc::clone(&job)).await;
+        if let Some((begun, trace)) = begun.zip(job.trace.filter(|trace| trace.is_sampled())) {
+            let why = inserted.as_ref().err().map(|error| chain(error));
+            IMPORT.span(trace, None, begun).with(of_job(&job)).failed(why).record();
+        }
         // Without keys, only its id can be taken.
-        if self.jobs.insert(Arc::clone(&job)).await? == Inserted::Taken {
+        if inserted? == Inserted::Taken {
             return Ok(Imported::There(id));
         }
         if job.next_action.is_some() {

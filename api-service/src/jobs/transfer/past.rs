@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bson::DateTime;
+use service_kit::telemetry::traces;
 use shared_events::{
-    AttemptSummary, CancelReason, JobError, JobId, JsonText, Position, Status, Timestamp, TraceContext,
-    WorkerId,
+    AttemptSummary, CancelReason, JobError, JobId, JsonText, Position, Status, Timestamp, WorkerId,
 };
 
 use super::super::{
@@ -112,7 +112,7 @@ impl Past {
             created_at: date(self.created_at),
             dedup_key: None,
             schedule: self.of_schedule(),
-            ..new_job.into_job(mark, None, now, announce_by, TraceContext::start())
+            ..new_job.into_job(mark, None, now, announce_by, traces::enter(None))
         };
         match self.status {
             // Nobody but the API has heard of its run.

@@ -4,8 +4,14 @@ use std::collections::HashMap;
 
 use bson::Uuid;
 use futures::future::join_all;
-use service_kit::{StoreError, failpoints::failpoint, telemetry::chain};
-use shared_events::TraceContext;
+use service_kit::{
+    StoreError,
+    failpoints::failpoint,
+    telemetry::{
+        chain,
+        traces::{self, KeyValue},
+    },
+};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -13,6 +19,7 @@ use super::{LOOK_AGAIN, Scheduler, TO_CARRY_OUT};
 use crate::{
     jobs::{CreateError, FiringJob, JobOfFiring, LifecycleError, OfSchedule, job_id},
     schedules::{Firing, FiringReason, FiringStatus, Origin, Overlap, Schedule},
+    traces::FIRE,
 };
 
 /// Why a job is cancelled that the next one replaces.
@@ -81,9 +88,19 @@ impl Scheduler {
             return Outcome::Later;
         }
         let of = OfSchedule { id: firing.schedule.to_string(), uid: firing.uid, due_at: firing.due_at };
-        let trace = TraceContext::start();
+        let (trace, fired) = (traces::enter(None), traces::begin());
         let job = JobOfFiring { id, new_job: template.new_job().clone(), of, trace };
-        match self.creator.create_for_firing(job).await {
+        let created = self.creator.create_for_firing(job).await;
+        if let Some(fired) = fired.filter(|_| trace.is_sampled()) {
+            let attributes = [
+                KeyValue::new("schedule.id", firing.schedule.to_string()),
+                KeyValue::new("job.id", job_id(id).to_string()),
+                KeyValue::new("job.kind", template.new_job().kind.to_string()),
+            ];
+            let why = created.as_ref().err().map(|error| chain(error));
+            FIRE.span(trace, None, fired).with(attributes).failed(why).record();
+        }
+        match created {
             Ok(FiringJob::Created) => {
                 debug!(schedule.id = %firing.schedule, job.id = %job_id(id), "schedule fired");
                 Outcome::Fired

@@ -95,8 +95,8 @@ fn order(context: &Context, command: &mut Command, program: PathBuf) -> Order {
         ("HASTY_ATTEMPT", context.attempt().to_string()),
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    if let Some(trace) = context.trace() {
-        env.insert("TRACEPARENT".to_owned(), trace.child().to_string());
+    if let Some(trace) = context.handed_on() {
+        env.insert("TRACEPARENT".to_owned(), trace.to_string());
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let limits = Limits {

@@ -55,7 +55,7 @@ fn env(container: &Container, context: &Context) -> Vec<String> {
         ("HASTY_RUN_ID", run.to_string()),
         ("HASTY_ATTEMPT", context.attempt().to_string()),
     ];
-    let trace = context.trace().map(|trace| format!("TRACEPARENT={}", trace.child()));
+    let trace = context.handed_on().map(|trace| format!("TRACEPARENT={trace}"));
     let clients = container.env.iter().map(|(name, value)| format!("{name}={value}"));
     clients.chain(own.map(|(name, value)| format!("{name}={value}"))).chain(trace).collect()
 }

@@ -12,6 +12,7 @@ use service_kit::{
     StoreError, Weigh,
     failpoints::Safeguard,
     mongo::{Change, Durability, raw},
+    telemetry::traces::{Group, Span},
 };
 use shared_events::{ShortOutput, Status};
 
@@ -19,6 +20,7 @@ use super::{
     super::{NextAction, Run},
     Core, Glance, RUNS,
 };
+use crate::traces::{UPDATE_RUNS, of_run, status_of};
 
 /// What became of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +98,14 @@ impl Core {
         runs: &[Arc<Run>],
     ) -> Result<Vec<Result<Recorded, StoreError>>, StoreError> {
         let changes = runs.iter().map(|run| change(run)).collect::<Result<Vec<_>, _>>()?;
-        if self.mongo.change(RUNS, changes, Durability::Journaled).await? == runs.len() as u64 {
+        let spans = Group::begin(runs.iter().map(|run| run.trace));
+        let changed = self.mongo.change(RUNS, changes, Durability::Journaled).await;
+        if let Some(spans) = spans {
+            let tell =
+                |place: usize, span: Span| span.with(of_run(&runs[place])).with([status_of(&runs[place])]);
+            spans.end_with(&UPDATE_RUNS, &changed, tell);
+        }
+        if changed? == runs.len() as u64 {
             return Ok(runs.iter().map(|_| Ok(Recorded::Stored)).collect());
         }
         let seen = self.glance(runs.iter().map(|run| run.id)).await?;

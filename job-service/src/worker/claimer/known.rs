@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use service_kit::StoreError;
+use service_kit::{
+    StoreError,
+    telemetry::traces::{Group, KeyValue},
+};
 use shared_events::RunId;
 
 use super::{
@@ -18,6 +21,7 @@ use super::{
 use crate::{
     history::HistoryEvent,
     ledger::{Here, NextStep, Run, next_step},
+    traces::{UPDATE_RUNS, of_run, status_of},
 };
 
 /// When runs were read that are to be acted on.
@@ -112,7 +116,7 @@ impl Core {
             }
         }
         let mut changed: HashSet<RunId> = changes.iter().map(|(run, _)| run.id).collect();
-        for run in self.ledger.replace(changes).await? {
+        for run in self.replace(changes).await? {
             changed.remove(&run.id);
             self.history.add_claim(&run);
             done.push(Claimed::of(run));
@@ -120,6 +124,17 @@ impl Core {
         // Somebody else changed these in between, and what they are now is not known.
         done.extend(changed.into_iter().map(|id| Claimed::Later(id, AGAIN)));
         Ok(done)
+    }
+
+    async fn replace(&self, changes: Vec<(Run, Run)>) -> Result<Vec<Run>, StoreError> {
+        let Some(spans) = Group::begin(changes.iter().map(|(run, _)| run.trace)) else {
+            return self.ledger.replace(changes).await;
+        };
+        let next: Vec<Vec<KeyValue>> =
+            changes.iter().map(|(_, next)| of_run(next).chain([status_of(next)]).collect()).collect();
+        let replaced = self.ledger.replace(changes).await;
+        spans.end_with(&UPDATE_RUNS, &replaced, |place, span| span.with(next[place].clone()));
+        replaced
     }
 
     /// Whether a lease that has ended by this worker's clock can be taken for lost. Not before the database's clock is
