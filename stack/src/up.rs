@@ -6,9 +6,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use stack::traces::{Receiver, Span, tree};
 use stack::{ALERTS, Builder, Profile, Stack, Watching};
 
 use crate::{glance::Glance, terminal};
+
+/// How long nothing has come of a trace that is shown, of one whose job has not ended, and how often that is looked at.
+const QUIET: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The options of `up`.
 #[derive(clap::Args)]
@@ -31,6 +37,9 @@ pub(crate) struct Options {
     /// Has Prometheus watch it, with the alerts of this repository
     #[arg(long)]
     metrics: bool,
+    /// Shows the trace of each job as a tree, once nothing more comes of it for a moment
+    #[arg(long)]
+    trace: bool,
     /// Builds the services with optimizations
     #[arg(long)]
     release: bool,
@@ -41,18 +50,21 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     tokio::pin!(stop_requested);
     let begun = Instant::now();
     let glance = Glance::of_terminal();
+    let traces = if options.trace { Some(Receiver::start()?) } else { None };
+    let mut described = describe(&options, glance.clone())?;
+    if let Some(traces) = &traces {
+        described = described.traces(traces);
+    }
     let stack = tokio::select! {
-        stack = describe(&options, glance.clone())?.start() => stack?,
+        stack = described.start() => stack?,
         () = &mut stop_requested => return Ok(ExitCode::SUCCESS),
     };
     println!("\n{}", welcome(&stack, &options, begun));
 
-    match &glance {
-        Some(glance) => tokio::select! {
-            shown = glance.show(stack.url()) => shown?,
-            () = stop_requested => {}
-        },
-        None => stop_requested.await,
+    tokio::select! {
+        shown = at_a_glance(glance.as_ref(), stack.url()) => shown?,
+        () = show_traces(traces.as_ref(), glance.as_ref()) => {}
+        () = stop_requested => {}
     }
     println!("\nstopping; again Ctrl-C to kill");
     let again = stack::stop_requested()?;
@@ -85,15 +97,48 @@ fn describe(options: &Options, glance: Option<Glance>) -> Result<Builder> {
     Ok(stack)
 }
 
+async fn at_a_glance(glance: Option<&Glance>, url: &str) -> Result<()> {
+    match glance {
+        Some(glance) => glance.show(url).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows traces that have a job in them, as trees.
+async fn show_traces(traces: Option<&Receiver>, glance: Option<&Glance>) {
+    let Some(traces) = traces else { return std::future::pending().await };
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        for spans in traces.take(is_over).iter().filter(|spans| has_job(spans)) {
+            print(glance, &format!("\n{}", tree(spans)));
+        }
+    }
+}
+
+/// Whether no more is to come of a trace.
+fn is_over(spans: &[Span], quiet: Duration) -> bool {
+    const ENDS: [&str; 3] = ["process job:finished", "process job:failed", "process job:cancelled"];
+    let has_ended = spans.iter().any(|span| ENDS.contains(&span.name.as_str()));
+    quiet >= if has_ended || !has_job(spans) { QUIET } else { PATIENCE }
+}
+
+fn has_job(spans: &[Span]) -> bool {
+    spans.iter().any(|span| span.attributes.contains_key("job.id"))
+}
+
 /// The services' lines and the stack's own. The servers' are in their files, and nginx speaks only in trouble.
 fn show(glance: Option<&Glance>, name: &str, line: &str) {
     if !["nats", "api-mongo", "job-mongo", "prometheus"].iter().any(|server| name.starts_with(server)) {
-        let line = terminal::log_line(name, line);
-        match glance {
-            Some(glance) => glance.print(&line),
-            // A closed pipe (`| head`) is no reason to fail.
-            None => drop(writeln!(std::io::stdout(), "{line}")),
-        }
+        print(glance, &terminal::log_line(name, line));
+    }
+}
+
+fn print(glance: Option<&Glance>, text: &str) {
+    match glance {
+        Some(glance) => glance.print(text),
+        // A closed pipe (`| head`) is no reason to fail.
+        None => drop(writeln!(std::io::stdout(), "{text}")),
     }
 }
 
