@@ -11,6 +11,7 @@ mod growth;
 pub(crate) mod latency;
 mod limits;
 mod load;
+mod observed;
 mod report;
 mod run;
 mod stored;
@@ -30,6 +31,7 @@ use stack::{Builder, Profile, Stack};
 
 use commands::Databases;
 use ends::Ends;
+use observed::Observer;
 use report::{Machine, Measured, Report};
 use run::{Bench, Run};
 use submit::Request;
@@ -79,9 +81,17 @@ pub struct Options {
     /// Measures memory with 10,000 jobs running and 100,000 waiting, idle cost and start-up instead
     #[arg(long)]
     growth: bool,
+    /// Has metrics read every five seconds, logs sent over TCP, and this share of the traces (0 to 1) sent
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "growth")]
+    observed: Option<f64>,
     /// Prints JSON
     #[arg(long)]
     json: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq)]
@@ -134,7 +144,19 @@ async fn measure(options: &Options) -> Result<Report> {
         report.growth = Some(growth::measure(describe(options), options.workers, options.connections).await?);
         return Ok(report);
     }
-    let stack = describe(options).start().await?;
+    let mut observer = match options.observed {
+        Some(_) => Some(Observer::start().await?),
+        None => None,
+    };
+    let stack = describe(options);
+    let stack = match (&observer, options.observed) {
+        (Some(observer), Some(share)) => observer.watches(stack, share),
+        _ => stack,
+    };
+    let stack = stack.start().await?;
+    if let Some(observer) = &mut observer {
+        observer.reads_metrics(&stack)?;
+    }
     let measured = measure_on(&stack, options, &mut report).await;
     if measured.is_err() {
         for replica in stack.apis().iter().chain(stack.workers()) {
@@ -142,7 +164,11 @@ async fn measure(options: &Options) -> Result<Report> {
         }
     }
     stack.stop().await?;
-    measured.map(|()| report)
+    measured?;
+    if let (Some(observer), Some(share)) = (&observer, options.observed) {
+        eprintln!("{}", observer.seen(share)?);
+    }
+    Ok(report)
 }
 
 /// The stack of `cargo stack up --release`, but that it is in a folder of its own, without anybody's `.env`.
