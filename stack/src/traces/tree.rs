@@ -72,7 +72,8 @@ fn notes(span: &Span, is_top: bool) -> Vec<String> {
     notes.extend(span.parent.as_ref().filter(|_| is_top).map(|parent| format!("beneath {parent}")));
     let links = span.links.len() + span.links_dropped as usize;
     match span.links.first() {
-        Some((trace, _)) if links == 1 => notes.push(format!("-> trace {trace}")),
+        // Enough to find it by.
+        Some((trace, _)) if links == 1 => notes.push(format!("-> trace {trace:.8}")),
         Some(_) => notes.push(format!("-> {links} spans")),
         None => {}
     }
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn spans_stand_beneath_their_parents_in_the_order_of_their_beginning() {
         let attempt = with(span("c", Some("b"), "attempt sleep", (30, 2000)), "outcome", "retry");
-        let (worker, link) = ("worker-1".to_owned(), ("77aa".to_owned(), "1".to_owned()));
+        let (worker, link) = ("worker-1".to_owned(), ("77aa77aa77aa".to_owned(), "1".to_owned()));
         let spans = [
             Span { replica: worker, error: Some("planned".to_owned()), ..attempt },
             Span { links: vec![link.clone()], ..span("d", Some("a"), "insert jobs", (2, 10)) },
@@ -125,7 +126,7 @@ mod tests {
         let expected = "\
 trace 4bf9: 5 spans, 203.0 ms
        0.0        1.5  api-1     POST /v1/jobs, 201, beneath client
-       0.2        1.0  api-1       insert jobs, -> trace 77aa
+       0.2        1.0  api-1       insert jobs, -> trace 77aa77aa
        1.5        0.8  api-1       send job:created
        3.0      200.0  worker-1      attempt sleep, retry, ERROR planned
        4.0        0.0  api-1         x, -> 5 spans

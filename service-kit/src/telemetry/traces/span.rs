@@ -12,7 +12,7 @@ use shared_events::TraceContext;
 use super::pipeline;
 
 /// The most links of a span.
-pub(super) const MAX_LINKS: usize = 128;
+const MAX_LINKS: usize = 128;
 
 /// What a span is to those around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,14 +159,6 @@ impl Span {
     /// Has it sent.
     pub fn record(self) {
         let Some(pipeline) = pipeline() else { return };
-        let mut links = SpanLinks::default();
-        links.dropped_count = u32::try_from(self.links.len().saturating_sub(MAX_LINKS)).unwrap_or(u32::MAX);
-        links.links = self
-            .links
-            .into_iter()
-            .take(MAX_LINKS)
-            .map(|to| Link::with_context(span_context(to, true)))
-            .collect();
         let parent = self.parent.map_or(SpanId::INVALID, |parent| SpanId::from(parent.ids().1));
         pipeline.sender.send(SpanData {
             span_context: span_context(self.context, false),
@@ -179,7 +171,7 @@ impl Span {
             attributes: self.attributes,
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
-            links,
+            links: links(self.links),
             status: self.error.map_or(Status::Unset, |description| Status::Error { description }),
             instrumentation_scope: pipeline.scope.clone(),
         });
@@ -191,4 +183,37 @@ pub(super) fn span_context(context: TraceContext, is_remote: bool) -> SpanContex
     let (trace_id, span_id) = context.ids();
     let flags = if context.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
     SpanContext::new(TraceId::from(trace_id), SpanId::from(span_id), flags, is_remote, TraceState::NONE)
+}
+
+/// Links to the first of these spans, and how many are left out.
+fn links(mut to: Vec<TraceContext>) -> SpanLinks {
+    let mut links = SpanLinks::default();
+    links.dropped_count = u32::try_from(to.len().saturating_sub(MAX_LINKS)).unwrap_or(u32::MAX);
+    to.truncate(MAX_LINKS);
+    links.links = to.into_iter().map(|to| Link::with_context(span_context(to, true))).collect();
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_no_more_links_than_may_be_and_says_how_many_are_left_out() {
+        let to: Vec<TraceContext> = (0..200).map(|_| TraceContext::start()).collect();
+        let made = links(to.clone());
+        assert_eq!((made.links.len(), made.dropped_count), (128, 72));
+        assert_eq!(made.links[127].span_context, span_context(to[127], true));
+        assert_eq!(links(to[..128].to_vec()).dropped_count, 0);
+    }
+
+    #[test]
+    fn a_context_keeps_its_ids_and_its_flag() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let context = span_context(text.parse().unwrap(), false);
+        assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(context.span_id().to_string(), "00f067aa0ba902b7");
+        assert!(context.is_sampled() && context.is_valid());
+        assert!(!span_context(TraceContext::start().with_sampled(false), false).is_sampled());
+    }
 }
